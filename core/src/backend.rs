@@ -1,0 +1,88 @@
+//! Backends as the core knows them: something whose health can be asked, and a module of functions that hooks call.
+//!
+//! What a job is and how it is started is the hooks' business; a backend only gives them typed verbs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::hook::{HookError, HookErrorKind};
+
+/// A driver of something that runs jobs.
+#[async_trait]
+pub trait Backend: std::fmt::Debug + Send + Sync {
+    /// `docker`, `slurm` or `shell`, with `/INSTANCE` where there are several.
+    fn name(&self) -> &str;
+    /// What it can do, in words of the documentation.
+    fn capabilities(&self) -> Vec<&'static str>;
+    /// Whether the backend starts a job again by itself (requeue).
+    fn requeues(&self) -> bool;
+    /// Asks whether it is usable now; the message is for the administrator.
+    async fn probe(&self) -> Result<(), String>;
+    /// The functions that hooks of its templates may call.
+    fn module(&self) -> Option<Arc<dyn HostModule>>;
+}
+
+/// Functions that Lua hooks call, as `NAME.FUNCTION{…}`.
+#[async_trait]
+pub trait HostModule: std::fmt::Debug + Send + Sync {
+    /// The table's name in Lua.
+    fn name(&self) -> &'static str;
+    /// The functions there are.
+    fn functions(&self) -> &'static [HostFunction];
+    /// Calls one with a table of arguments (a JSON object); ends early when cancelled, leaving no process but jobs.
+    async fn call(&self, function: &str, arguments: Value, context: &HostContext)
+    -> Result<Value, HostError>;
+}
+
+/// One function of a module.
+#[derive(Debug, Clone, Copy)]
+pub struct HostFunction {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it changes anything: a dry run does not call those.
+    pub writes: bool,
+    /// One sentence.
+    pub doc: &'static str,
+}
+
+/// What a host function knows of the call it serves.
+#[derive(Debug, Clone)]
+pub struct HostContext {
+    /// The session, when the hook serves one.
+    pub session: Option<wharf_protocol::SessionId>,
+    /// The template's `[hooks] env`.
+    pub env: Vec<(String, String)>,
+    /// The mark that every process of the call carries (`WHARF_INSTANCE`).
+    pub mark: String,
+    /// What is left of the hook's time.
+    pub left: Duration,
+    /// The call was given up.
+    pub cancel: CancellationToken,
+}
+
+/// Why a host function failed: becomes the hook's own error unless the script catches it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct HostError {
+    /// What kind of failure.
+    pub kind: HookErrorKind,
+    /// What happened.
+    pub message: String,
+}
+
+impl HostError {
+    /// A failure of that kind.
+    pub fn new(kind: HookErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+impl From<HostError> for HookError {
+    fn from(error: HostError) -> Self {
+        Self::new(error.kind, error.message)
+    }
+}
