@@ -1,0 +1,3 @@
+//! Doubles for tests of this crate and of those that stand on it.
+
+pub mod memory;
