@@ -209,7 +209,7 @@ fn from_snapshot(
             max_lifetime: None,
         },
     };
-    let job = admitted.claim.job_id.clone().or(snapshot.job.clone());
+    let job = admitted.claim.job_id.clone().or_else(|| snapshot.job.clone());
     Record {
         rev: snapshot.rev + 1,
         name: snapshot.name,

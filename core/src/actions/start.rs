@@ -167,7 +167,7 @@ impl Launcher {
             TemplateState::Ok | TemplateState::Stale => {}
             TemplateState::Broken => return Err(broken()),
             TemplateState::Disabled => {
-                let why = template.disabled.clone().or(entry.message.clone()).unwrap_or_default();
+                let why = template.disabled.clone().or_else(|| entry.message.clone()).unwrap_or_default();
                 return Err(Problem::new(
                     ErrorCode::TemplateDisabled,
                     format!("the template {name} is closed: {why}"),
