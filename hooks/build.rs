@@ -5,14 +5,16 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 fn main() {
-    let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("../templates");
+    let root =
+        PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("../templates");
     println!("cargo:rerun-if-changed={}", root.display());
     let mut files = Vec::new();
     walk(&root, &root, &mut files);
     files.sort();
     let mut code = String::from("&[\n");
     for (name, path, executable) in files {
-        writeln!(code, "    ({name:?}, include_bytes!({path:?}), {executable}),").expect("a string takes all");
+        writeln!(code, "    ({name:?}, include_bytes!({path:?}), {executable}),")
+            .expect("a string takes all");
     }
     code.push(']');
     let out = PathBuf::from(std::env::var("OUT_DIR").expect("cargo sets it")).join("builtin.rs");

@@ -3,7 +3,6 @@
 //! A refusal names the path, what was expected and what came. Answers about many jobs (`find`, `status`,
 //! `terminate_many`) lose a bad entry, never the batch: an entry that is missing means "nobody can tell".
 
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -87,8 +86,10 @@ pub(crate) fn validate(
             let mut members = without_nulls(members);
             if rules.empty_is_both {
                 for (name, member) in &mut members {
-                    let empty_list = name == "params" && matches!(member, Value::Array(list) if list.is_empty());
-                    let empty_map = name != "params" && matches!(member, Value::Object(map) if map.is_empty());
+                    let empty_list =
+                        name == "params" && matches!(member, Value::Array(list) if list.is_empty());
+                    let empty_map =
+                        name != "params" && matches!(member, Value::Object(map) if map.is_empty());
                     if empty_list {
                         *member = Value::Object(Map::new());
                     } else if empty_map {
@@ -114,7 +115,8 @@ pub(crate) fn validate(
                 ends_at: Time,
             }
             let members = rules.object(hook, answer)?;
-            typed::<Extended>(hook, Value::Object(members)).map(|extended| HookAnswer::Extend(extended.ends_at))
+            typed::<Extended>(hook, Value::Object(members))
+                .map(|extended| HookAnswer::Extend(extended.ends_at))
         }
         Hook::Prepare
         | Hook::Terminate
@@ -181,9 +183,11 @@ impl Rules<'_> {
         match value {
             Value::Object(members) => Ok(members),
             Value::Array(list) if list.is_empty() && self.empty_is_both => Ok(Map::new()),
-            other => {
-                Err(bad(format!("the result of `{}`: expected an object, got {}", hook.as_str(), word(&other))))
-            }
+            other => Err(bad(format!(
+                "the result of `{}`: expected an object, got {}",
+                hook.as_str(),
+                word(&other)
+            ))),
         }
     }
 
@@ -345,11 +349,13 @@ fn terminate_many(
             continue;
         };
         let verdict = match value {
-            Value::Object(mut members) if members.len() <= 1 => match (members.remove("error"), members.is_empty()) {
-                (None, true) => Ok(()),
-                (Some(document), _) => Err(error(document).unwrap_or_else(|bad| bad)),
-                (None, false) => Err(bad("the result of `terminate_many`: expected {} or {error}")),
-            },
+            Value::Object(mut members) if members.len() <= 1 => {
+                match (members.remove("error"), members.is_empty()) {
+                    (None, true) => Ok(()),
+                    (Some(document), _) => Err(error(document).unwrap_or_else(|bad| bad)),
+                    (None, false) => Err(bad("the result of `terminate_many`: expected {} or {error}")),
+                }
+            }
             Value::Array(list) if list.is_empty() && rules.empty_is_both => Ok(()),
             _ => Err(bad("the result of `terminate_many`: expected {} or {error}")),
         };

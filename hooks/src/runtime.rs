@@ -20,9 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wharf_core::backend::{Backend, HostModule};
 use wharf_core::clock::{Clock as _, SystemClock};
-use wharf_core::hook::{
-    Hook, HookAnswer, HookCall, HookError, HookErrorKind, HookRun, HookRuntime, Logs,
-};
+use wharf_core::hook::{Hook, HookAnswer, HookCall, HookError, HookErrorKind, HookRun, HookRuntime, Logs};
 use wharf_core::template::{Catalog, Entry};
 use wharf_protocol::api::{Trace, TracedCommand};
 use wharf_protocol::template::Finding;
@@ -159,7 +157,8 @@ impl Context {
     pub(crate) fn environment(&self) -> BTreeMap<String, String> {
         let settings = &self.settings;
         let dirs = self.version.run.path.iter().map(String::as_str);
-        let path = dirs.chain([settings.path.as_str()]).filter(|dir| !dir.is_empty()).collect::<Vec<_>>().join(":");
+        let path =
+            dirs.chain([settings.path.as_str()]).filter(|dir| !dir.is_empty()).collect::<Vec<_>>().join(":");
         [
             ("PATH", path.as_str()),
             ("HOME", &settings.home),
@@ -300,7 +299,13 @@ impl Hooks {
         let started = (SystemClock.now(), Instant::now());
         let deadline = started.1 + call.deadline;
         let inner = &self.inner;
-        let about = About { trace: call.trace.clone(), session: call.session.clone(), template: call.template.clone(), hook: call.hook, started };
+        let about = About {
+            trace: call.trace.clone(),
+            session: call.session.clone(),
+            template: call.template.clone(),
+            hook: call.hook,
+            started,
+        };
         let refused = |kind, message: String| about.run(Err(HookError::new(kind, message)), None);
 
         let (hooks, name) = (self.clone(), call.template.clone());
@@ -335,7 +340,10 @@ impl Hooks {
         let call_file = match CallFile::create(&inner.settings.calls(), call.trace.as_str(), keep) {
             Ok(file) => file,
             Err(error) => {
-                return refused(HookErrorKind::Unavailable, format!("the data directory takes no more: {error}"));
+                return refused(
+                    HookErrorKind::Unavailable,
+                    format!("the data directory takes no more: {error}"),
+                );
             }
         };
         let context = Arc::new(self.context(call, Arc::clone(&version), call_file, (deadline, cancel)));
@@ -467,7 +475,8 @@ impl About {
             Ok(answer) => format!("{answer:?}"),
             Err(error) => error.message.clone(),
         };
-        let end = (0..=DETAIL_MAX.min(detail.len())).rev().find(|at| detail.is_char_boundary(*at)).unwrap_or(0);
+        let end =
+            (0..=DETAIL_MAX.min(detail.len())).rev().find(|at| detail.is_char_boundary(*at)).unwrap_or(0);
         detail.truncate(end);
         let (mut log, mut commands) = (String::new(), Vec::new());
         if let Some(context) = context {

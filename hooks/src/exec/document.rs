@@ -13,8 +13,8 @@ pub(crate) const DEPTH_MAX: usize = 64;
 /// # Errors
 /// A sentence: what is wrong, and where.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Value, String> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| format!("not UTF-8 (byte {})", error.valid_up_to()))?;
+    let text =
+        std::str::from_utf8(bytes).map_err(|error| format!("not UTF-8 (byte {})", error.valid_up_to()))?;
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = Strict { left: DEPTH_MAX }
         .deserialize(&mut reader)

@@ -79,8 +79,7 @@ impl Target {
             return true;
         }
         let Some(mark) = mark_of(pid) else { return false };
-        self.marks.contains(&mark)
-            || group.is_some_and(|group| self.marked_groups.contains(&(mark, group)))
+        self.marks.contains(&mark) || group.is_some_and(|group| self.marked_groups.contains(&(mark, group)))
     }
 }
 
@@ -110,12 +109,14 @@ fn find(target: &Target) -> Vec<OwnedFd> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let mut found = Vec::new();
     for entry in entries.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
         if pid == own || entry.metadata().map_or(true, |meta| meta.uid() != uid) || !target.matches(pid) {
             continue;
         }
-        let Some(handle) = Pid::from_raw(pid)
-            .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok())
+        let Some(handle) =
+            Pid::from_raw(pid).and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok())
         else {
             continue;
         };

@@ -26,7 +26,12 @@ pub(crate) const STDERR_MAX: usize = 64 << 10;
 const TRACE_TAIL: usize = 4 << 10;
 
 /// Runs an executable hook; the answer is not validated yet.
-pub(crate) async fn run(context: &Context, file: &Path, hook: Hook, request: &Value) -> Result<Value, HookError> {
+pub(crate) async fn run(
+    context: &Context,
+    file: &Path,
+    hook: Hook,
+    request: &Value,
+) -> Result<Value, HookError> {
     let internal = |message: String| HookError::new(HookErrorKind::Internal, message);
     if context.dry_run && !context.version.run.dry_run {
         return Err(HookError::new(
@@ -63,7 +68,10 @@ pub(crate) async fn run(context: &Context, file: &Path, hook: Hook, request: &Va
             } else {
                 HookErrorKind::Internal
             };
-            return Err(HookError::new(kind, format!("the hook cannot be started: {}: {error}", file.display())));
+            return Err(HookError::new(
+                kind,
+                format!("the hook cannot be started: {}: {error}", file.display()),
+            ));
         }
     };
     context.note_group(ended.group);

@@ -24,7 +24,9 @@ pub(crate) fn read(context: &Context, hook: Hook, ended: &Ended) -> Result<Value
     }
     let internal = |message: String| HookError::new(HookErrorKind::Internal, message);
     let Some(code) = ended.code else {
-        let how = ended.signal.map_or_else(|| "in an unknown way".to_owned(), |signal| format!("by signal {signal}"));
+        let how = ended
+            .signal
+            .map_or_else(|| "in an unknown way".to_owned(), |signal| format!("by signal {signal}"));
         return Err(internal(format!("the hook's process was ended {how}{}", said(&ended.stderr))));
     };
     let kind = match code {
@@ -73,7 +75,10 @@ fn success(context: &Context, hook: Hook, stdout: &[u8]) -> Result<Value, HookEr
         return if answer::is_job_id(&context.version.run.job_id, last) {
             Ok(serde_json::json!({ "job_id": last }))
         } else {
-            Err(internal(format!("the last line of standard output is no job id: {}", shown(last.as_bytes()))))
+            Err(internal(format!(
+                "the last line of standard output is no job id: {}",
+                shown(last.as_bytes())
+            )))
         };
     }
     let document = document::parse(text.as_bytes())

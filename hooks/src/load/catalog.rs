@@ -198,7 +198,8 @@ impl Shelf {
 
 fn look(dir: &Path) -> Seen {
     let mut refused = Vec::new();
-    let signature = files::open(dir, &mut refused).map_or_else(Vec::new, |(_, handle)| files::signature(&handle));
+    let signature =
+        files::open(dir, &mut refused).map_or_else(Vec::new, |(_, handle)| files::signature(&handle));
     Seen { refused, signature }
 }
 
@@ -230,7 +231,9 @@ impl Slot {
     fn entry(&self, name: &str) -> Entry {
         let message = match self.state {
             TemplateState::Ok => None,
-            TemplateState::Disabled => self.good.as_ref().and_then(|version| version.template.disabled.clone()),
+            TemplateState::Disabled => {
+                self.good.as_ref().and_then(|version| version.template.disabled.clone())
+            }
             TemplateState::Stale | TemplateState::Broken => self.findings.first().map(describe),
         };
         Entry {

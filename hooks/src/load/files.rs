@@ -155,7 +155,10 @@ pub(crate) fn open(dir: &Path, out: &mut Vec<Finding>) -> Option<(PathBuf, Owned
             out.push(whole(
                 "unsafe_owner",
                 ".",
-                format!("{shown} belongs to user {}; owners have to be root or the launcher's user", stat.st_uid),
+                format!(
+                    "{shown} belongs to user {}; owners have to be root or the launcher's user",
+                    stat.st_uid
+                ),
             ));
         }
         if stat.st_mode & 0o022 != 0 {
@@ -191,7 +194,13 @@ fn list(
 ) -> rustix::io::Result<()> {
     let here = if below.is_empty() { "." } else { below };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let dir = rustix::fs::openat2(root, here, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)?;
+    let dir = rustix::fs::openat2(
+        root,
+        here,
+        flags,
+        Mode::empty(),
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+    )?;
     let mut names = Vec::new();
     for entry in Dir::read_from(&dir)? {
         let entry = entry?;
@@ -279,7 +288,8 @@ fn read_file(root: BorrowedFd<'_>, name: &str, total: &mut u64, out: &mut Vec<Fi
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     *total += size;
     if size > FILE_MAX || *total > TOTAL_MAX {
-        let message = format!("a template takes files up to {} MiB, {} MiB in all", FILE_MAX >> 20, TOTAL_MAX >> 20);
+        let message =
+            format!("a template takes files up to {} MiB, {} MiB in all", FILE_MAX >> 20, TOTAL_MAX >> 20);
         out.push(whole("too_large", name, message));
         return None;
     }
@@ -296,7 +306,9 @@ fn read_file(root: BorrowedFd<'_>, name: &str, total: &mut u64, out: &mut Vec<Fi
 pub(crate) fn regular_beneath(root: &Path, path: &Path) -> bool {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let Ok(real) = std::fs::canonicalize(root) else { return false };
-    let Some(below) = path.strip_prefix(root).ok().or_else(|| path.strip_prefix(&real).ok()) else { return false };
+    let Some(below) = path.strip_prefix(root).ok().or_else(|| path.strip_prefix(&real).ok()) else {
+        return false;
+    };
     let Ok(handle) = rustix::fs::open(&real, flags, Mode::empty()) else { return false };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -190,7 +190,9 @@ fn api(top: &mut Section<'_>, out: &mut Vec<Finding>) {
     let at = top.at.clone();
     match top.take("api") {
         Some(Node { kind: Kind::Integer(1), .. }) => {}
-        Some(node) => out.push(node.at.error("api", "`api` has to be 1: this version of Wharf knows no other")),
+        Some(node) => {
+            out.push(node.at.error("api", "`api` has to be 1: this version of Wharf knows no other"))
+        }
         None => out.push(at.error("missing", "`api = 1` is missing")),
     }
 }
@@ -268,7 +270,8 @@ fn command(mut section: Section<'_>, out: &mut Vec<Finding>) -> CommandRule {
 
 fn timeouts(mut section: Section<'_>, out: &mut Vec<Finding>) -> Timeouts {
     let usual = Timeouts::default();
-    let mut get = |key, default: Duration, out: &mut Vec<Finding>| section.duration(key, out).unwrap_or(default);
+    let mut get =
+        |key, default: Duration, out: &mut Vec<Finding>| section.duration(key, out).unwrap_or(default);
     let timeouts = Timeouts {
         prepare: get("prepare", usual.prepare, out),
         submit: get("submit", usual.submit, out),
@@ -302,7 +305,8 @@ fn session(mut section: Section<'_>, out: &mut Vec<Finding>) -> SessionRules {
                 ("run", _) => OnOrphan::Run,
                 (_, Some(after)) => OnOrphan::End(after),
                 _ => {
-                    let message = "`on_orphan` has to be \"run\", or \"end:\" and a duration such as \"end:1h\"";
+                    let message =
+                        "`on_orphan` has to be \"run\", or \"end:\" and a duration such as \"end:1h\"";
                     out.push(node.at.error("bad_duration", message));
                     OnOrphan::Run
                 }
@@ -318,7 +322,9 @@ fn hooks(mut section: Section<'_>, run: &mut RunRules, out: &mut Vec<Finding>) {
     run.path = section.texts("path", out).unwrap_or_default();
     for dir in &run.path {
         if !dir.starts_with('/') || dir.contains(':') {
-            out.push(at.error("path", format!("`path` in [hooks] takes absolute directories, not \"{dir}\"")));
+            out.push(
+                at.error("path", format!("`path` in [hooks] takes absolute directories, not \"{dir}\"")),
+            );
         }
     }
     if let Some(node) = section.take("commands") {

@@ -125,7 +125,9 @@ pub(crate) fn build(name: &str, files: Files, resolve: Resolve<'_>) -> Result<Ve
                 line: None,
                 severity: Severity::Error,
                 code: "missing_hook".to_owned(),
-                message: format!("there is no `{word}` hook: add it to hooks.lua, or an executable hooks/{word}"),
+                message: format!(
+                    "there is no `{word}` hook: add it to hooks.lua, or an executable hooks/{word}"
+                ),
             });
         }
     }
@@ -133,8 +135,10 @@ pub(crate) fn build(name: &str, files: Files, resolve: Resolve<'_>) -> Result<Ve
         return Err(out);
     }
     manifest.template.hooks = hooks.keys().copied().collect();
-    manifest.template.version =
-        levels.first().filter(|_| levels.len() == 1).map_or_else(|| chain_hash(&levels), |level| level.hash.clone());
+    manifest.template.version = levels
+        .first()
+        .filter(|_| levels.len() == 1)
+        .map_or_else(|| chain_hash(&levels), |level| level.hash.clone());
     Ok(Version { template: Arc::new(manifest.template), run: manifest.run, levels, hooks, findings: out })
 }
 
@@ -149,13 +153,7 @@ fn chain_hash(levels: &[Level]) -> String {
 
 fn problem(file: &str, code: &str, message: String) -> Finding {
     let file = if file.contains('.') || file.contains('/') { file } else { "template.toml" };
-    Finding {
-        file: file.to_owned(),
-        line: None,
-        severity: Severity::Error,
-        code: code.to_owned(),
-        message,
-    }
+    Finding { file: file.to_owned(), line: None, severity: Severity::Error, code: code.to_owned(), message }
 }
 
 fn tree(files: &Files, out: &mut Vec<Finding>) -> Option<Node> {

@@ -26,7 +26,9 @@ pub(crate) fn read(name: &str, at: &At, node: &Node, out: &mut Vec<Finding>) -> 
     let first = letters.next().is_some_and(|byte| byte.is_ascii_lowercase());
     let rest = letters.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
     if !first || !rest || name.len() > 63 {
-        out.push(at.error("name", format!("\"{name}\": names of parameters are a-z, 0-9 and _, a letter first")));
+        out.push(
+            at.error("name", format!("\"{name}\": names of parameters are a-z, 0-9 and _, a letter first")),
+        );
     }
     let mut section = Section::new(format!("[params.{name}]"), node, out);
     let word = section.take("type");
@@ -128,10 +130,12 @@ fn misfit(spec: &ParamSpec, value: &Value) -> Option<String> {
         ParamKind::String => value.is_string(),
         ParamKind::Bool => value.is_boolean(),
         ParamKind::Choice => !value.is_null(),
-        ParamKind::Path => {
-            value.as_str().is_some_and(|path| path.starts_with('/') || path.starts_with("~/") || path.is_empty())
+        ParamKind::Path => value
+            .as_str()
+            .is_some_and(|path| path.starts_with('/') || path.starts_with("~/") || path.is_empty()),
+        ParamKind::Int | ParamKind::Float | ParamKind::Duration | ParamKind::Size => {
+            measure(kind, value).is_some()
         }
-        ParamKind::Int | ParamKind::Float | ParamKind::Duration | ParamKind::Size => measure(kind, value).is_some(),
     };
     if !fits {
         return Some(format!("does not fit its type, {}", spelled(kind)));

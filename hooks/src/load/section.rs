@@ -118,7 +118,10 @@ impl<'a> Section<'a> {
             };
             out.push(node.at.error(
                 "bad_duration",
-                format!("`{key}` in {} has to be a duration such as \"30s\", \"10m\" or \"7d\", not {shown}", self.name),
+                format!(
+                    "`{key}` in {} has to be a duration such as \"30s\", \"10m\" or \"7d\", not {shown}",
+                    self.name
+                ),
             ));
         }
         read
@@ -160,7 +163,11 @@ impl<'a> Section<'a> {
     }
 
     /// A table of texts by name.
-    pub(crate) fn pairs(&mut self, key: &'static str, out: &mut Vec<Finding>) -> Option<BTreeMap<String, String>> {
+    pub(crate) fn pairs(
+        &mut self,
+        key: &'static str,
+        out: &mut Vec<Finding>,
+    ) -> Option<BTreeMap<String, String>> {
         let node = self.take(key)?;
         let Kind::Table(table) = &node.kind else {
             self.wrong(key, "a table of texts", node, out);
