@@ -60,6 +60,10 @@ pub(super) fn sharing(path: &Path) -> Sharing {
 
 /// Opens the file for the writer: makes it if it is not there, checks it, brings it up to date.
 pub(super) fn writer(path: &Path, sharing: Sharing) -> Result<Connection, StoreError> {
+    prepared(path, sharing).map_err(|error| at_start(error, path))
+}
+
+fn prepared(path: &Path, sharing: Sharing) -> Result<Connection, StoreError> {
     match fs::metadata(path) {
         Ok(found) => admit(path, &found)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(path)?,
@@ -68,8 +72,8 @@ pub(super) fn writer(path: &Path, sharing: Sharing) -> Result<Connection, StoreE
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut db = Connection::open_with_flags(path, flags).map_err(|error| refuse(&error, path))?;
     // Before the first access: the mode decides where the log's index lives.
-    prepare(&db, sharing).map_err(|error| damaged(refuse(&error, path)))?;
-    examine(&db, path).map_err(damaged)?;
+    prepare(&db, sharing).map_err(|error| refuse(&error, path))?;
+    examine(&db, path)?;
     db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0))
         .map_err(|error| refuse(&error, path))
         .and_then(|mode| {
@@ -116,10 +120,7 @@ fn admit(path: &Path, found: &fs::Metadata) -> Result<(), StoreError> {
     }
     if found.len() == 0 {
         // SQLite would take it for a new one.
-        return Err(damaged(StoreError::Corrupt {
-            path: path.to_owned(),
-            detail: "the file is empty".to_owned(),
-        }));
+        return Err(StoreError::Corrupt { path: path.to_owned(), detail: "the file is empty".to_owned() });
     }
     // The mode is asked as well: to root every file is writable.
     if mode & 0o200 == 0 || rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_err() {
@@ -150,14 +151,17 @@ pub(super) fn examine(db: &Connection, path: &Path) -> Result<(), StoreError> {
     if found == "ok" { Ok(()) } else { Err(corrupt(&found)) }
 }
 
-/// Adds the way out to what says that a file is damaged.
-fn damaged(error: StoreError) -> StoreError {
+/// Who starts a launcher hears which file it is, and the way out.
+fn at_start(error: StoreError, path: &Path) -> StoreError {
     match error {
         StoreError::Corrupt { path, detail } => {
             let detail = format!(
                 "{detail}. Put a backup in its place, or move it away: sessions that run report themselves again"
             );
             StoreError::Corrupt { path, detail }
+        }
+        StoreError::Full(words) if !words.contains(&*path.to_string_lossy()) => {
+            StoreError::Full(format!("{}: {words}", path.display()))
         }
         other => other,
     }

@@ -292,6 +292,23 @@ async fn an_unreadable_row_hides_no_other() {
 }
 
 #[tokio::test]
+async fn what_was_purged_does_not_lie_about() {
+    let (_dir, path) = place();
+    let store = SqliteStore::open(&path).unwrap();
+    let mut record = conformance::record(1);
+    record.command = vec!["a-canary-in-the-record".to_owned(); 500];
+    let id = record.id.clone();
+    let other = conformance::record(2);
+    for record in [record, other] {
+        store.commit(vec![Change::Create(Box::new(record))]).await.unwrap();
+    }
+    store.commit(vec![Change::Purge(id)]).await.unwrap();
+    drop(store);
+    let text = fs::read(&path).unwrap();
+    assert!(!String::from_utf8_lossy(&text).contains("a-canary"));
+}
+
+#[tokio::test]
 async fn a_backup_is_whole_private_and_never_overwrites() {
     for sharing in [Sharing::Shared, Sharing::Alone] {
         let (dir, path) = place();
