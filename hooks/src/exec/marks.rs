@@ -1,0 +1,198 @@
+//! The mark of a call: every process that a hook starts carries `WHARF_INSTANCE=INSTANCE:TRACE` in its environment,
+//! so that what a call leaves behind is found wherever it went, also by the next launcher.
+//!
+//! ```text
+//! DATA/calls/TRACE written ─ spawn ─ … ─ leftovers ended ─ file removed
+//!      └ a launcher that finds the file at its start knows that the call never ended
+//! ```
+//!
+//! A process is only signalled through a pidfd that was opened before its mark was read, so a reused process id
+//! never hits a stranger. What dropped the mark (a detached monitor) is nobody's leftover.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+/// The variable that carries the mark.
+pub(crate) const VARIABLE: &str = "WHARF_INSTANCE";
+/// How often the table of processes is read until nobody new turns up.
+const ROUNDS: usize = 5;
+
+/// The file that says "this call has not ended".
+#[derive(Debug)]
+pub(crate) struct CallFile {
+    path: PathBuf,
+    keep: bool,
+}
+
+impl CallFile {
+    /// Writes the file, 0600, before anything is spawned.
+    pub(crate) fn create(dir: &Path, trace: &str, keep: bool) -> std::io::Result<Self> {
+        let path = dir.join(trace);
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        file.write_all(if keep { b"keep\n" } else { b"end\n" })?;
+        Ok(Self { path, keep })
+    }
+
+    /// With `leftovers = "keep"` only the hook's own group may be ended after a crash: notes which one that is.
+    pub(crate) fn note_group(&self, group: i32) {
+        if self.keep {
+            // Without the note everything that carries the mark is ended, which is the rule for the others.
+            let _ = std::fs::write(&self.path, format!("keep {group}\n"));
+        }
+    }
+
+    /// The call has ended and so have its leftovers.
+    pub(crate) fn remove(&self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::warn!(file = %self.path.display(), %error, "the file of an ended call stays");
+        }
+    }
+}
+
+/// Which processes are meant.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Target {
+    /// Those that carry one of these marks.
+    pub(crate) marks: BTreeSet<String>,
+    /// Those in one of these groups, marked or not.
+    pub(crate) groups: BTreeSet<i32>,
+    /// Those that carry the mark and are in that group.
+    pub(crate) marked_groups: BTreeSet<(String, i32)>,
+}
+
+impl Target {
+    fn is_empty(&self) -> bool {
+        self.marks.is_empty() && self.groups.is_empty() && self.marked_groups.is_empty()
+    }
+
+    fn matches(&self, pid: i32) -> bool {
+        let group = group_of(pid);
+        if group.is_some_and(|group| self.groups.contains(&group)) {
+            return true;
+        }
+        let Some(mark) = mark_of(pid) else { return false };
+        self.marks.contains(&mark) || group.is_some_and(|group| self.marked_groups.contains(&(mark, group)))
+    }
+}
+
+/// The mark that a process carries now.
+fn mark_of(pid: i32) -> Option<String> {
+    let environ = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    environ
+        .split(|byte| *byte == 0)
+        .find_map(|entry| entry.strip_prefix(VARIABLE.as_bytes())?.strip_prefix(b"="))
+        .map(|mark| String::from_utf8_lossy(mark).into_owned())
+}
+
+fn group_of(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace();
+    // A zombie is over already.
+    if matches!(fields.next()?, "Z" | "X") {
+        return None;
+    }
+    fields.nth(1)?.parse().ok()
+}
+
+fn find(target: &Target) -> Vec<OwnedFd> {
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    let uid = rustix::process::geteuid().as_raw();
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        if pid == own || entry.metadata().map_or(true, |meta| meta.uid() != uid) || !target.matches(pid) {
+            continue;
+        }
+        let Some(handle) =
+            Pid::from_raw(pid).and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok())
+        else {
+            continue;
+        };
+        // The id may have changed hands before the handle was opened; it cannot any more.
+        if target.matches(pid) {
+            found.push(handle);
+        }
+    }
+    found
+}
+
+/// Ends the processes that are meant: TERM, `grace`, KILL, until nobody new turns up. Blocks; returns how many.
+pub(crate) fn end(target: &Target, grace: Duration) -> usize {
+    if target.is_empty() {
+        return 0;
+    }
+    let mut ended = 0;
+    for round in 0..ROUNDS {
+        let found = find(target);
+        if found.is_empty() {
+            break;
+        }
+        // Those that turn up later were made by ones that had heard the TERM.
+        if round == 0 && !grace.is_zero() {
+            ended += found.len();
+            send(&found, Signal::TERM);
+            wait(&found, grace);
+        } else if round == 0 {
+            ended += found.len();
+        }
+        send(&found, Signal::KILL);
+        wait(&found, Duration::from_millis(100));
+    }
+    ended
+}
+
+fn send(found: &[OwnedFd], signal: Signal) {
+    for handle in found {
+        // Over already is what we want.
+        let _ = rustix::process::pidfd_send_signal(handle, signal);
+    }
+}
+
+fn wait(found: &[OwnedFd], most: Duration) {
+    let until = Instant::now() + most;
+    for handle in found {
+        let left = until.saturating_duration_since(Instant::now());
+        let timeout = Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(left.subsec_nanos()),
+        };
+        // A pidfd becomes readable when its process has ended.
+        let _ = rustix::event::poll(&mut [PollFd::new(handle, PollFlags::IN)], Some(&timeout));
+    }
+}
+
+/// After a crash: ends what carries the mark of a call that had not ended, and forgets those calls. Blocks.
+pub(crate) fn end_leftovers(dir: &Path, instance: &str) -> usize {
+    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    let mut target = Target::default();
+    let mut files = Vec::new();
+    for entry in entries.flatten() {
+        let Ok(trace) = entry.file_name().into_string() else { continue };
+        let mark = format!("{instance}:{trace}");
+        let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+        match text.trim().strip_prefix("keep ").and_then(|group| group.parse().ok()) {
+            Some(group) => drop(target.marked_groups.insert((mark, group))),
+            None => drop(target.marks.insert(mark)),
+        }
+        files.push(entry.path());
+    }
+    let ended = end(&target, Duration::from_secs(2));
+    for file in files {
+        if let Err(error) = std::fs::remove_file(&file) {
+            tracing::warn!(file = %file.display(), %error, "the file of an ended call stays");
+        }
+    }
+    ended
+}

@@ -1,0 +1,143 @@
+//! Hooks that are programs: any language, one JSON document in, one out (CONTRACT section 5 "Executables").
+//!
+//! ```text
+//! environment, private directory ─ child (own group, deadline, caps) ─ outcome (exit classes, documents)
+//!                                       └ marks: whatever carries this call's mark afterwards is ended
+//! ```
+
+pub(crate) mod child;
+pub(crate) mod document;
+pub(crate) mod marks;
+mod outcome;
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wharf_core::hook::{Hook, HookError, HookErrorKind};
+use wharf_protocol::api::TracedCommand;
+
+use crate::runtime::Context;
+use child::{Child, Ended, Stopped};
+
+/// Most bytes of standard error that are kept.
+pub(crate) const STDERR_MAX: usize = 64 << 10;
+/// Most bytes of an output that a trace keeps.
+const TRACE_TAIL: usize = 4 << 10;
+
+/// Runs an executable hook; the answer is not validated yet.
+pub(crate) async fn run(
+    context: &Context,
+    file: &Path,
+    hook: Hook,
+    request: &Value,
+) -> Result<Value, HookError> {
+    let internal = |message: String| HookError::new(HookErrorKind::Internal, message);
+    if context.dry_run && !context.version.run.dry_run {
+        return Err(HookError::new(
+            HookErrorKind::Unsupported,
+            "a dry run starts no executable hook unless [hooks] dry_run = true",
+        ));
+    }
+    let dir = private_dir().map_err(|error| internal(format!("no temporary directory: {error}")))?;
+    let document = json!({"api": 1, "hook": hook.as_str(), "request": request});
+    let mut stdin = document.to_string().into_bytes();
+    stdin.push(b'\n');
+    let mut env = context.environment();
+    env.extend(context.hook_environment(hook, dir.path()));
+    env.extend(context.version.run.env.clone());
+    let argv = vec![file.display().to_string(), hook.as_str().to_owned()];
+    let child = Child {
+        argv: argv.clone(),
+        env: env.into_iter().collect(),
+        cwd: dir.path().to_owned(),
+        stdin,
+        stdout_max: context.version.run.output,
+        stdout_over_is_an_error: true,
+        stderr_max: STDERR_MAX,
+        deadline: context.deadline,
+        cancel: context.cancel.clone(),
+    };
+    let started = std::time::Instant::now();
+    let ended = child.run(|pid| context.call_file.note_group(pid)).await;
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(error) => {
+            let kind = if error.kind() == std::io::ErrorKind::WouldBlock {
+                HookErrorKind::Unavailable
+            } else {
+                HookErrorKind::Internal
+            };
+            return Err(HookError::new(
+                kind,
+                format!("the hook cannot be started: {}: {error}", file.display()),
+            ));
+        }
+    };
+    context.note_group(ended.group);
+    context.log(&String::from_utf8_lossy(&ended.stderr));
+    if ended.stderr_cut {
+        context.log("\n[standard error was cut here]\n");
+    }
+    context.traced(traced(argv, effect_of(hook), started.elapsed(), &ended));
+    outcome::read(context, hook, &ended)
+}
+
+/// The word for `effect` in a trace.
+const fn effect_of(hook: Hook) -> &'static str {
+    match hook {
+        Hook::Options | Hook::Validate | Hook::Select | Hook::Find | Hook::Status | Hook::Logs => "read",
+        Hook::Prepare
+        | Hook::Submit
+        | Hook::Terminate
+        | Hook::TerminateMany
+        | Hook::Extend
+        | Hook::OnRunning
+        | Hook::OnConnect
+        | Hook::OnDisconnect
+        | Hook::OnParams
+        | Hook::OnEnded => "write",
+    }
+}
+
+/// A directory for one call, mode 0700, removed with the value.
+pub(crate) fn private_dir() -> std::io::Result<tempfile::TempDir> {
+    use std::os::unix::fs::PermissionsExt as _;
+    tempfile::Builder::new()
+        .prefix("wharf-hook-")
+        .permissions(std::fs::Permissions::from_mode(0o700))
+        .tempdir()
+}
+
+/// What a trace keeps of a command.
+pub(crate) fn traced(argv: Vec<String>, effect: &str, took: Duration, ended: &Ended) -> TracedCommand {
+    TracedCommand {
+        argv,
+        effect: effect.to_owned(),
+        duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        status: ended.code,
+        signal: ended.signal,
+        stdout: tail(&ended.stdout),
+        stderr: tail(&ended.stderr),
+    }
+}
+
+fn tail(bytes: &[u8]) -> String {
+    let start = bytes.len().saturating_sub(TRACE_TAIL);
+    String::from_utf8_lossy(bytes.get(start..).unwrap_or_default()).into_owned()
+}
+
+/// Why a child was stopped, as a hook's failure.
+pub(crate) fn stopped(why: Stopped, deadline: Duration) -> HookError {
+    match why {
+        Stopped::Deadline => HookError::new(
+            HookErrorKind::Timeout,
+            format!("the hook was not done in {}", wharf_protocol::Dur(deadline)),
+        ),
+        Stopped::Cancelled => HookError::new(HookErrorKind::Internal, "the hook was cancelled"),
+        Stopped::TooMuchOutput(max) => HookError::new(
+            HookErrorKind::Internal,
+            format!("the hook wrote more than {max} bytes to standard output (limits.hook_output)"),
+        ),
+    }
+}

@@ -1,0 +1,554 @@
+//! [`Hooks`]: the catalogue and the runtime in one value, and the life of one call.
+//!
+//! ```text
+//! call ─ newest good version ─ place in the pool ─ call file ─ Lua or executable ─ validator ─ leftovers ended
+//!      ─ call file removed ─ answer and trace
+//! ```
+//!
+//! A call runs in a task of its own: whoever drops the future ends the call, and its processes are still cleaned up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use wharf_core::backend::{Backend, HostModule};
+use wharf_core::clock::{Clock as _, SystemClock};
+use wharf_core::hook::{Hook, HookAnswer, HookCall, HookError, HookErrorKind, HookRun, HookRuntime, Logs};
+use wharf_core::template::{Catalog, Entry};
+use wharf_protocol::api::{Trace, TracedCommand};
+use wharf_protocol::template::Finding;
+use wharf_protocol::{SessionId, Time, TraceId};
+
+use crate::answer::{self, Rules};
+use crate::blot::Blot;
+use crate::builtin::BuiltinFile;
+use crate::exec::marks::{self, CallFile, Target};
+use crate::load::catalog::Shelf;
+use crate::load::{Version, place};
+use crate::pool::Pool;
+use crate::{exec, lua};
+
+/// Most bytes of a hook's log that a trace keeps.
+const LOG_MAX: usize = 64 << 10;
+/// Most bytes of a result that a trace keeps.
+const DETAIL_MAX: usize = 4 << 10;
+/// From the TERM to the KILL of what a call left behind.
+const LEFTOVER_GRACE: Duration = Duration::from_millis(300);
+/// How long after its deadline a call may still be on its way back.
+const LATE: Duration = Duration::from_millis(400);
+
+/// What the runtime needs to know of the launcher.
+#[derive(Debug)]
+pub struct HooksConfig {
+    /// Directories of templates, the first one wins; they replace built-in templates of the same name.
+    pub template_dirs: Vec<PathBuf>,
+    /// The shipped templates, usually [`crate::builtin()`].
+    pub builtin: &'static [BuiltinFile],
+    /// The launcher's data directory; `calls/` and `builtin/` below it are ours.
+    pub data_dir: PathBuf,
+    /// Names the data directory, the same after a restart; the first half of every mark.
+    pub instance: String,
+    /// What the Lua modules of the templates come from.
+    pub backends: Vec<Arc<dyn Backend>>,
+    /// The launcher's own `PATH`.
+    pub path: String,
+    /// `HOME` of the hooks.
+    pub home: String,
+    /// `USER` of the hooks.
+    pub user: String,
+    /// `logs.roots`: where a `logs` hook may point to, beside the session's own directory.
+    pub logs_roots: Vec<PathBuf>,
+    /// Hooks at once, in all; 0 means 64.
+    pub max_hooks: usize,
+}
+
+/// Why the runtime cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum HooksError {
+    /// A directory of ours cannot be made.
+    #[error("{path}: {source}")]
+    Directory {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// All templates and what runs their hooks; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Hooks {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: Arc<Settings>,
+    shelf: Shelf,
+    pool: Pool,
+    backends: Vec<Arc<dyn Backend>>,
+    lua: lua::Engine,
+}
+
+/// What every call needs of the launcher.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) data_dir: PathBuf,
+    instance: String,
+    path: String,
+    home: String,
+    user: String,
+    logs_roots: Vec<PathBuf>,
+}
+
+impl Settings {
+    fn calls(&self) -> PathBuf {
+        self.data_dir.join("calls")
+    }
+
+    /// Where copies of templates lie that cannot be executed in place.
+    pub(crate) fn copies(&self) -> PathBuf {
+        self.data_dir.join("builtin")
+    }
+}
+
+/// One call while it runs.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) version: Arc<Version>,
+    pub(crate) hook: Hook,
+    pub(crate) session: Option<SessionId>,
+    pub(crate) trace: TraceId,
+    /// The value of `WHARF_INSTANCE`.
+    pub(crate) mark: String,
+    pub(crate) deadline: Instant,
+    /// How long it was given, for messages.
+    pub(crate) allowed: Duration,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) dry_run: bool,
+    pub(crate) progress: Option<mpsc::Sender<String>>,
+    pub(crate) call_file: CallFile,
+    pub(crate) module: Option<Arc<dyn HostModule>>,
+    pub(crate) secret_params: Vec<String>,
+    pub(crate) blot: Mutex<Blot>,
+    record: Mutex<Record>,
+}
+
+/// What a call leaves for its trace, and the groups it has made.
+#[derive(Debug, Default)]
+struct Record {
+    log: String,
+    commands: Vec<TracedCommand>,
+    groups: BTreeSet<i32>,
+    /// Something was started that may have left processes.
+    ran: bool,
+}
+
+impl Context {
+    /// The cleaned environment of every process of this call, without `[hooks] env`.
+    pub(crate) fn environment(&self) -> BTreeMap<String, String> {
+        let settings = &self.settings;
+        let dirs = self.version.run.path.iter().map(String::as_str);
+        let path =
+            dirs.chain([settings.path.as_str()]).filter(|dir| !dir.is_empty()).collect::<Vec<_>>().join(":");
+        [
+            ("PATH", path.as_str()),
+            ("HOME", &settings.home),
+            ("USER", &settings.user),
+            ("LANG", "C.UTF-8"),
+            (marks::VARIABLE, &self.mark),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+    }
+
+    /// What an executable hook gets on top.
+    pub(crate) fn hook_environment(&self, hook: Hook, tmp: &Path) -> BTreeMap<String, String> {
+        let mut env = BTreeMap::new();
+        let mut set = |name: &str, value: String| drop(env.insert(name.to_owned(), value));
+        set("WHARF_HOOK", hook.as_str().to_owned());
+        if let Some(session) = &self.session {
+            set("WHARF_SESSION_ID", session.to_string());
+        }
+        set("WHARF_TRACE_ID", self.trace.to_string());
+        set("WHARF_DEADLINE_MS", self.left().as_millis().to_string());
+        set("WHARF_TMPDIR", tmp.display().to_string());
+        set("WHARF_DRY_RUN", u8::from(self.dry_run).to_string());
+        env
+    }
+
+    /// What is left of its time.
+    pub(crate) fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Adds to the hook's log.
+    pub(crate) fn log(&self, text: &str) {
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = LOG_MAX.saturating_sub(record.log.len());
+        let end = (0..=room.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        record.log.push_str(text.get(..end).unwrap_or_default());
+    }
+
+    /// Adds a command to the trace.
+    pub(crate) fn traced(&self, command: TracedCommand) {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner).commands.push(command);
+    }
+
+    /// A group that this call has made.
+    pub(crate) fn note_group(&self, group: i32) {
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        record.ran = true;
+        if group > 1 {
+            record.groups.insert(group);
+        }
+    }
+
+    /// Something may have started processes that carry the mark.
+    pub(crate) fn note_ran(&self) {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner).ran = true;
+    }
+
+    fn blotted(&self, text: &str) -> String {
+        self.blot.lock().unwrap_or_else(PoisonError::into_inner).out(text)
+    }
+
+    fn leftovers(&self) -> Target {
+        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut target = Target::default();
+        if !record.ran {
+            return target;
+        }
+        if self.version.run.keep_leftovers {
+            target.groups.clone_from(&record.groups);
+        } else {
+            target.marks.insert(self.mark.clone());
+            target.marked_groups = record.groups.iter().map(|group| (self.mark.clone(), *group)).collect();
+        }
+        target
+    }
+}
+
+impl Hooks {
+    /// Reads all templates and makes the runtime.
+    ///
+    /// # Errors
+    /// A directory below the data directory cannot be made.
+    pub fn new(config: HooksConfig) -> Result<Self, HooksError> {
+        let settings = Settings {
+            data_dir: config.data_dir,
+            instance: config.instance,
+            path: config.path,
+            home: config.home,
+            user: config.user,
+            logs_roots: config.logs_roots,
+        };
+        for path in [settings.calls(), settings.copies()] {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&path)
+                .map_err(|source| HooksError::Directory { path, source })?;
+        }
+        let most = if config.max_hooks == 0 { 64 } else { config.max_hooks };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                settings: Arc::new(settings),
+                shelf: Shelf::new(config.template_dirs, config.builtin),
+                pool: Pool::new(most),
+                backends: config.backends,
+                lua: lua::Engine::new(),
+            }),
+        })
+    }
+
+    /// Everything that is wrong with the template in a directory, and everything that looks wrong.
+    pub fn check(&self, dir: &Path) -> Vec<Finding> {
+        let name = dir.canonicalize().ok().and_then(|dir| Some(dir.file_name()?.to_str()?.to_owned()));
+        match self.inner.shelf.try_directory(dir, &name.unwrap_or_default()) {
+            Ok(version) => version.findings,
+            Err(findings) => findings,
+        }
+    }
+
+    fn module(&self, version: &Version, request: &Value) -> Option<Arc<dyn HostModule>> {
+        let template = &version.template;
+        let node = request.get("node").and_then(Value::as_str);
+        let wanted = node.into_iter().chain(template.instances.iter().map(String::as_str));
+        let names = wanted.map(|instance| format!("{}/{instance}", template.backend));
+        let prefix = format!("{}/", template.backend);
+        let by_name = |name: &str| self.inner.backends.iter().find(|backend| backend.name() == name);
+        names
+            .filter_map(|name| by_name(&name))
+            .next()
+            .or_else(|| by_name(&template.backend))
+            .or_else(|| self.inner.backends.iter().find(|backend| backend.name().starts_with(&prefix)))
+            .and_then(|backend| backend.module())
+    }
+
+    async fn run(&self, call: HookCall, cancel: CancellationToken) -> HookRun {
+        let started = (SystemClock.now(), Instant::now());
+        let deadline = started.1 + call.deadline;
+        let inner = &self.inner;
+        let about = About {
+            trace: call.trace.clone(),
+            session: call.session.clone(),
+            template: call.template.clone(),
+            hook: call.hook,
+            started,
+        };
+        let refused = |kind, message: String| about.run(Err(HookError::new(kind, message)), None);
+
+        let (hooks, name) = (self.clone(), call.template.clone());
+        // Files are looked at, which may take long on a network: not on a thread that serves others.
+        let looked = tokio::task::spawn_blocking(move || hooks.inner.shelf.refresh(&name));
+        let _ = tokio::time::timeout(call.deadline / 4, looked).await;
+        let Some(version) = inner.shelf.version(&call.template) else {
+            let why = inner.shelf.entry(&call.template).and_then(|entry| entry.message);
+            let why = why.map_or_else(|| "there is no such template".to_owned(), |why| why);
+            return refused(
+                HookErrorKind::Misconfigured,
+                format!("template {} cannot be used: {why}", call.template),
+            );
+        };
+        let Some(level) = version.hooks.get(&call.hook).copied() else {
+            if call.hook == Hook::Logs {
+                return about.run(Ok(HookAnswer::Logs(Logs::Text(String::new()))), None);
+            }
+            let message = format!("template {} has no `{}` hook", call.template, call.hook.as_str());
+            return refused(HookErrorKind::Unsupported, message);
+        };
+        let place = tokio::select! {
+            biased;
+            () = cancel.cancelled() => None,
+            place = inner.pool.place(&call.template, call.hook) => place,
+            () = tokio::time::sleep(call.deadline / 2) => None,
+        };
+        let Some(place) = place else {
+            return refused(HookErrorKind::Unavailable, "too many hooks are running: try again".to_owned());
+        };
+        let keep = version.run.keep_leftovers;
+        let call_file = match CallFile::create(&inner.settings.calls(), call.trace.as_str(), keep) {
+            Ok(file) => file,
+            Err(error) => {
+                return refused(
+                    HookErrorKind::Unavailable,
+                    format!("the data directory takes no more: {error}"),
+                );
+            }
+        };
+        let context = Arc::new(self.context(call, Arc::clone(&version), call_file, (deadline, cancel)));
+        let (context, request) = (context.0.clone(), context.1.clone());
+        let outcome = self.answer(&context, level, &request, place).await;
+        self.end_leftovers_of(&context, &outcome).await;
+        context.call_file.remove();
+        about.run(outcome, Some(&context))
+    }
+
+    fn context(
+        &self,
+        mut call: HookCall,
+        version: Arc<Version>,
+        call_file: CallFile,
+        (deadline, cancel): (Instant, CancellationToken),
+    ) -> (Arc<Context>, Value) {
+        let dry_run = call.request.get("dry_run").and_then(Value::as_bool).unwrap_or(false);
+        let left = deadline.saturating_duration_since(Instant::now());
+        if let Value::Object(members) = &mut call.request {
+            let mut add = |name: &str, value: Value| drop(members.insert(name.to_owned(), value));
+            add("config", version.template.config.clone());
+            add("trace_id", Value::String(call.trace.to_string()));
+            add("deadline_ms", u64::try_from(left.as_millis()).unwrap_or(u64::MAX).into());
+            add("dry_run", dry_run.into());
+        }
+        let mut blot = Blot::default();
+        let params = call.request.get("session").and_then(|session| session.get("params"));
+        for params in params.into_iter().chain(call.request.get("params")) {
+            for name in &call.secret_params {
+                if let Some(Value::String(secret)) = params.get(name) {
+                    blot.add(secret);
+                }
+            }
+        }
+        let settings = Arc::clone(&self.inner.settings);
+        let context = Context {
+            mark: format!("{}:{}", settings.instance, call.trace),
+            module: self.module(&version, &call.request),
+            settings,
+            version,
+            hook: call.hook,
+            session: call.session,
+            trace: call.trace,
+            deadline,
+            allowed: call.deadline,
+            cancel,
+            dry_run,
+            progress: call.progress,
+            call_file,
+            secret_params: call.secret_params,
+            blot: Mutex::new(blot),
+            record: Mutex::new(Record::default()),
+        };
+        (Arc::new(context), call.request)
+    }
+
+    async fn answer(
+        &self,
+        context: &Arc<Context>,
+        level: usize,
+        request: &Value,
+        place_in_pool: crate::pool::Place,
+    ) -> Result<HookAnswer, HookError> {
+        let hook = context.hook;
+        let internal = |message: String| HookError::new(HookErrorKind::Internal, message);
+        let here = context.version.levels.get(level).ok_or_else(|| internal("no such level".to_owned()))?;
+        let executable = here.executables.get(&hook);
+        let value = match executable {
+            Some(file) => {
+                let path = place(here, file, &context.settings.copies())
+                    .map_err(|error| internal(format!("{file} cannot be executed: {error}")))?;
+                let value = exec::run(context, &path, hook, request).await;
+                drop(place_in_pool);
+                value?
+            }
+            None => {
+                let given_up = context.deadline + LATE;
+                let ran = self.inner.lua.run(Arc::clone(context), level, request.clone(), place_in_pool);
+                match tokio::time::timeout_at(given_up, ran).await {
+                    Ok(value) => value?,
+                    Err(_) => return Err(exec::stopped(exec::child::Stopped::Deadline, context.allowed)),
+                }
+            }
+        };
+        let mut log_roots = context.settings.logs_roots.clone();
+        if let Some(session) = &context.session {
+            log_roots.push(context.settings.data_dir.join("sessions").join(session.as_str()));
+        }
+        let rules = Rules {
+            job_id: &context.version.run.job_id,
+            log_roots,
+            empty_is_both: executable.is_none(),
+            request,
+        };
+        answer::validate(hook, value, &rules, &mut |note| context.log(&format!("{note}\n")))
+    }
+
+    async fn end_leftovers_of(&self, context: &Context, outcome: &Result<HookAnswer, HookError>) {
+        let target = context.leftovers();
+        let late = context.left().is_zero() || context.cancel.is_cancelled();
+        let timeout = matches!(outcome, Err(error) if error.kind == HookErrorKind::Timeout);
+        let grace = if late || timeout { Duration::ZERO } else { LEFTOVER_GRACE };
+        let ended = tokio::task::spawn_blocking(move || marks::end(&target, grace)).await.unwrap_or(0);
+        if ended > 0 {
+            context.log(&format!("[{ended} processes that the hook left behind were ended]\n"));
+        }
+    }
+}
+
+/// What a trace says whatever happens.
+struct About {
+    trace: TraceId,
+    session: Option<SessionId>,
+    template: String,
+    hook: Hook,
+    started: (Time, Instant),
+}
+
+impl About {
+    fn run(&self, outcome: Result<HookAnswer, HookError>, context: Option<&Context>) -> HookRun {
+        let out = |text: &str| context.map_or_else(|| text.to_owned(), |context| context.blotted(text));
+        let mut outcome = outcome;
+        if let Err(error) = &mut outcome {
+            error.message = out(&answer::shorten(std::mem::take(&mut error.message)));
+            error.hint = error.hint.take().map(|hint| out(&hint));
+        }
+        let mut detail = match &outcome {
+            Ok(answer) => format!("{answer:?}"),
+            Err(error) => error.message.clone(),
+        };
+        let end =
+            (0..=DETAIL_MAX.min(detail.len())).rev().find(|at| detail.is_char_boundary(*at)).unwrap_or(0);
+        detail.truncate(end);
+        let (mut log, mut commands) = (String::new(), Vec::new());
+        if let Some(context) = context {
+            let mut record = context.record.lock().unwrap_or_else(PoisonError::into_inner);
+            (log, commands) = (std::mem::take(&mut record.log), std::mem::take(&mut record.commands));
+        }
+        for command in &mut commands {
+            for word in &mut command.argv {
+                *word = out(word);
+            }
+            command.stdout = out(&command.stdout);
+            command.stderr = out(&command.stderr);
+        }
+        let kind = outcome.as_ref().map_or_else(|error| error.kind.as_str(), |_| "ok");
+        HookRun {
+            trace: Trace {
+                id: self.trace.to_string(),
+                session_id: self.session.clone(),
+                template: self.template.clone(),
+                hook: self.hook.as_str().to_owned(),
+                started_at: self.started.0,
+                duration_ms: u64::try_from(self.started.1.elapsed().as_millis()).unwrap_or(u64::MAX),
+                outcome: kind.to_owned(),
+                detail: out(&detail),
+                log: out(&log),
+                commands,
+            },
+            outcome,
+        }
+    }
+}
+
+#[async_trait]
+impl HookRuntime for Hooks {
+    async fn call(&self, call: HookCall) -> HookRun {
+        let cancel = call.cancel.child_token();
+        let _dropped_means_cancelled = cancel.clone().drop_guard();
+        let about = About {
+            trace: call.trace.clone(),
+            session: call.session.clone(),
+            template: call.template.clone(),
+            hook: call.hook,
+            started: (SystemClock.now(), Instant::now()),
+        };
+        let hooks = self.clone();
+        match tokio::spawn(async move { hooks.run(call, cancel).await }).await {
+            Ok(run) => run,
+            Err(error) => {
+                let error = HookError::new(HookErrorKind::Internal, format!("the call broke off: {error}"));
+                about.run(Err(error), None)
+            }
+        }
+    }
+
+    async fn end_leftovers(&self) -> usize {
+        let settings = Arc::clone(&self.inner.settings);
+        let ended =
+            tokio::task::spawn_blocking(move || marks::end_leftovers(&settings.calls(), &settings.instance));
+        ended.await.unwrap_or(0)
+    }
+}
+
+impl Catalog for Hooks {
+    fn list(&self) -> Vec<Entry> {
+        self.inner.shelf.entries()
+    }
+
+    fn get(&self, name: &str) -> Option<Entry> {
+        self.inner.shelf.entry(name)
+    }
+
+    fn reload(&self) {
+        self.inner.shelf.reload();
+    }
+}
