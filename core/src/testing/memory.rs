@@ -27,6 +27,7 @@ struct Data {
 pub struct MemoryStore {
     data: Mutex<Data>,
     full: Mutex<bool>,
+    next: Mutex<Option<StoreError>>,
 }
 
 impl MemoryStore {
@@ -38,6 +39,11 @@ impl MemoryStore {
     /// From now on every commit is refused as full, or no longer.
     pub fn set_full(&self, full: bool) {
         *self.full.lock().unwrap_or_else(PoisonError::into_inner) = full;
+    }
+
+    /// The next commit is refused so; those after it are not.
+    pub fn fail_next(&self, error: StoreError) {
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 
     fn data(&self) -> MutexGuard<'_, Data> {
@@ -64,7 +70,11 @@ fn apply(data: &mut Data, change: Change) -> Result<(), StoreError> {
                 key.purged = true;
             }
         }
-        Change::History { id, entry } => data.history.entry(id).or_default().push(entry),
+        Change::History { id, entry } => {
+            if data.records.contains_key(&id) {
+                data.history.entry(id).or_default().push(entry);
+            }
+        }
         Change::Tombstone(tombstone) => {
             data.tombstones.insert(tombstone.id.clone(), tombstone);
         }
@@ -78,7 +88,13 @@ fn apply(data: &mut Data, change: Change) -> Result<(), StoreError> {
         Change::Trace(trace) => {
             data.traces.insert(trace.id.clone(), *trace);
         }
-        Change::AddToken(token) => data.tokens.push(token),
+        Change::AddToken(token) => {
+            if data.tokens.iter().any(|known| known.id == token.id) {
+                return Err(StoreError::Conflict);
+            }
+            data.tokens.push(token);
+            data.tokens.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        }
         Change::RevokeToken(id) => data.tokens.retain(|token| token.id != id),
         Change::Meta { name, value } => {
             match value {
@@ -95,6 +111,9 @@ impl Store for MemoryStore {
     async fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
         if *self.full.lock().unwrap_or_else(PoisonError::into_inner) {
             return Err(StoreError::Full("told so by a test".to_owned()));
+        }
+        if let Some(error) = self.next.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(error);
         }
         let mut data = self.data();
         let mut draft = data.clone();

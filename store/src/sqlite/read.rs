@@ -1,20 +1,28 @@
-//! Reads, on any connection.
+//! Queries, on any connection.
+//!
+//! A row that cannot be read hides no other: lists leave it out, and a start reports it.
 
 use rusqlite::types::{ToSql, Type};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde::de::DeserializeOwned;
+use tracing::warn;
 use wharf_core::record::{Record, Tombstone};
 use wharf_core::store::{KeyRecord, ListQuery, Live, TokenRecord};
 use wharf_protocol::api::{HistoryEntry, Trace};
 use wharf_protocol::{SessionId, State, Time};
 
-use super::write::state_word;
+use super::apply::state_word;
 
 /// Reads a column of JSON.
 fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
-    let text: String = row.get(column)?;
-    serde_json::from_str(&text)
+    let text = row.get_ref(column)?.as_str()?;
+    serde_json::from_str(text)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
+}
+
+/// Whether the row was read and only what stands in it is wrong.
+fn is_content(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code().is_none()
 }
 
 pub(super) fn record(db: &Connection, id: &SessionId) -> rusqlite::Result<Option<Record>> {
@@ -25,77 +33,98 @@ pub(super) fn record(db: &Connection, id: &SessionId) -> rusqlite::Result<Option
 
 pub(super) fn live(db: &Connection) -> rusqlite::Result<Live> {
     let mut live = Live::default();
-    let mut statement =
-        db.prepare("SELECT id, record FROM sessions WHERE state <> 'ended' ORDER BY created_at, id")?;
+    let mut statement = db
+        .prepare_cached("SELECT record, id FROM sessions WHERE live = 1 ORDER BY created_at DESC, id DESC")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        match json::<Record>(row, 1) {
-            Ok(record) if !record.is_ended() => live.records.push(record),
-            Ok(_) => {}
-            Err(error) => {
-                let id: String = row.get(0).unwrap_or_else(|_| "?".to_owned());
+        match json::<Record>(row, 0) {
+            Ok(record) => live.records.push(record),
+            Err(error) if is_content(&error) => {
+                let id: String = row.get(1).unwrap_or_else(|_| "a session".to_owned());
                 live.unreadable.push(format!("{id}: {error}"));
             }
+            Err(error) => return Err(error),
         }
     }
     Ok(live)
 }
 
-pub(super) fn list(db: &Connection, query: &ListQuery) -> rusqlite::Result<Vec<Record>> {
-    let mut wheres: Vec<String> = Vec::new();
+/// The statement of a list, and its values.
+pub(super) fn list_sql(query: &ListQuery) -> (String, Vec<Box<dyn ToSql>>) {
+    let mut wheres: Vec<&str> = Vec::new();
     let mut values: Vec<Box<dyn ToSql>> = Vec::new();
-    let live = [State::Pending, State::Running];
-    let states: &[State] = if query.states.is_empty() { &live } else { &query.states };
-    match (states.contains(&State::Pending), states.contains(&State::Running), states.contains(&State::Ended))
-    {
+    let has = |state| query.states.contains(&state);
+    match (has(State::Pending), has(State::Running), has(State::Ended)) {
+        (false, false, false) | (true, true, false) => wheres.push("live = 1"),
+        (false, false, true) => wheres.push("live = 0"),
         (true, true, true) => {}
-        // Says it in the words of the partial index.
-        (true, true, false) => wheres.push("state <> 'ended'".to_owned()),
-        _ => {
-            let words: Vec<String> = states.iter().map(|state| format!("'{}'", state_word(*state))).collect();
-            wheres.push(format!("state IN ({})", words.join(", ")));
+        (pending, _, ended) => {
+            wheres.push(if ended { "(state = 'ended' OR state = ?)" } else { "live = 1 AND state = ?" });
+            values.push(Box::new(state_word(if pending { State::Pending } else { State::Running })));
         }
     }
-    for (column, value) in [("template", &query.template), ("owner", &query.owner), ("name", &query.name)] {
+    for (filter, value) in
+        [("template = ?", &query.template), ("owner = ?", &query.owner), ("name = ?", &query.name)]
+    {
         if let Some(value) = value {
-            wheres.push(format!("{column} = ?"));
+            wheres.push(filter);
             values.push(Box::new(value.clone()));
         }
     }
     for (key, value) in &query.tags {
-        wheres.push("id IN (SELECT session FROM tags WHERE key = ? AND value = ?)".to_owned());
+        wheres.push("id IN (SELECT session FROM tags WHERE key = ? AND value = ?)");
         values.push(Box::new(key.clone()));
         values.push(Box::new(value.clone()));
     }
     if let Some(ids) = &query.ids {
         let ids: Vec<&str> = ids.iter().map(SessionId::as_str).collect();
-        wheres.push("id IN (SELECT value FROM json_each(?))".to_owned());
-        values.push(Box::new(serde_json::to_string(&ids).unwrap_or_else(|_| "[]".to_owned())));
+        wheres.push("id IN (SELECT value FROM json_each(?))");
+        values.push(Box::new(serde_json::Value::from(ids).to_string()));
     }
     if let Some((at, id)) = &query.after {
-        wheres.push("(created_at, id) < (?, ?)".to_owned());
+        wheres.push("(created_at, id) < (?, ?)");
         values.push(Box::new(at.millis()));
         values.push(Box::new(id.as_str().to_owned()));
     }
     let filter = if wheres.is_empty() { String::new() } else { format!("WHERE {}", wheres.join(" AND ")) };
-    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
-    let sql = format!("SELECT record FROM sessions {filter} ORDER BY created_at DESC, id DESC LIMIT {limit}");
+    // No LIMIT: rows that cannot be read do not count, and the rest is never stepped to.
+    (format!("SELECT record, id FROM sessions {filter} ORDER BY created_at DESC, id DESC"), values)
+}
+
+pub(super) fn list(db: &Connection, query: &ListQuery) -> rusqlite::Result<Vec<Record>> {
+    let (sql, values) = list_sql(query);
     let mut statement = db.prepare_cached(&sql)?;
     let mut rows = statement.query(rusqlite::params_from_iter(values.iter().map(|value| &**value)))?;
     let mut records = Vec::new();
-    while let Some(row) = rows.next()? {
-        // An unreadable row was reported at the start; it hides no other.
-        if let Ok(record) = json(row, 0) {
-            records.push(record);
-        }
+    while records.len() < query.limit {
+        let Some(row) = rows.next()? else { break };
+        keep(&mut records, row, "a record")?;
     }
     Ok(records)
 }
 
+/// Reads the first column into the list; what cannot be read is left out.
+fn keep<T: DeserializeOwned>(list: &mut Vec<T>, row: &Row<'_>, what: &str) -> rusqlite::Result<()> {
+    match json(row, 0) {
+        Ok(value) => list.push(value),
+        Err(error) if is_content(&error) => {
+            let id: String = row.get(1).unwrap_or_default();
+            warn!(id, %error, "{what} cannot be read and is left out");
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
 pub(super) fn history(db: &Connection, id: &SessionId) -> rusqlite::Result<Vec<HistoryEntry>> {
-    db.prepare_cached("SELECT entry FROM history WHERE session = ?1 ORDER BY number")?
-        .query_map([id.as_str()], |row| json(row, 0))?
-        .collect()
+    let mut statement =
+        db.prepare_cached("SELECT entry, session FROM history WHERE session = ?1 ORDER BY number")?;
+    let mut rows = statement.query([id.as_str()])?;
+    let mut entries = Vec::new();
+    while let Some(row) = rows.next()? {
+        keep(&mut entries, row, "a line of history")?;
+    }
+    Ok(entries)
 }
 
 pub(super) fn tombstone(db: &Connection, id: &SessionId) -> rusqlite::Result<Option<Tombstone>> {
@@ -130,9 +159,13 @@ pub(super) fn trace(db: &Connection, id: &str) -> rusqlite::Result<Option<Trace>
 }
 
 pub(super) fn tokens(db: &Connection) -> rusqlite::Result<Vec<TokenRecord>> {
-    db.prepare_cached("SELECT token FROM tokens ORDER BY created_at, id")?
-        .query_map([], |row| json(row, 0))?
-        .collect()
+    let mut statement = db.prepare_cached("SELECT token, id FROM tokens ORDER BY created_at, id")?;
+    let mut rows = statement.query([])?;
+    let mut tokens = Vec::new();
+    while let Some(row) = rows.next()? {
+        keep(&mut tokens, row, "a token")?;
+    }
+    Ok(tokens)
 }
 
 pub(super) fn meta(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {

@@ -1,24 +1,45 @@
-//! The writer thread.
+//! The writer thread: batches that came together are committed together.
+//!
+//! A batch that is refused is rolled back to its own savepoint and spoils no other. Nobody is answered before the
+//! COMMIT: when that fails, all of the group hear it, also those that were refused because of another of the group.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
-use wharf_core::record::{Record, Stage};
 use wharf_core::store::{Change, Retention, StoreError};
-use wharf_protocol::{SessionId, State};
+use wharf_protocol::SessionId;
 
-use super::{GROUP, Job, read, refuse};
+use super::refusal::refuse;
+use super::{apply, gone};
 
-/// The word of a state in its column.
-pub(super) const fn state_word(state: State) -> &'static str {
-    match state {
-        State::Pending => "pending",
-        State::Running => "running",
-        State::Ended => "ended",
-    }
+/// Batches in one transaction, at most.
+const GROUP: usize = 256;
+/// Sessions that one transaction of a sweep forgets, at most.
+const PART: u32 = 250;
+
+/// What the writer is asked for.
+pub(super) enum Job {
+    /// One batch.
+    Commit(Vec<Change>, oneshot::Sender<Result<(), StoreError>>),
+    /// Forget a part of what is too old.
+    Sweep(Retention, oneshot::Sender<Result<Swept, StoreError>>),
+    /// Something else on this connection.
+    Run(Box<dyn FnOnce(&Connection) + Send>),
 }
+
+/// What a part of a sweep did.
+#[derive(Debug)]
+pub(super) struct Swept {
+    /// The sessions that went.
+    pub(super) gone: Vec<SessionId>,
+    /// There is no more.
+    pub(super) done: bool,
+}
+
+type Batch = (Vec<Change>, oneshot::Sender<Result<(), StoreError>>);
 
 /// Takes jobs until nobody can send any.
 pub(super) fn run(mut db: Connection, jobs: &mpsc::Receiver<Job>, path: &Path) {
@@ -27,210 +48,127 @@ pub(super) fn run(mut db: Connection, jobs: &mpsc::Receiver<Job>, path: &Path) {
         let mut next = Some(first);
         while let Some(job) = next.take() {
             match job {
-                Job::Commit(changes, reply) => group.push((changes, reply)),
+                Job::Commit(changes, reply) => {
+                    group.push((changes, reply));
+                    if group.len() < GROUP {
+                        next = jobs.try_recv().ok();
+                    }
+                }
+                // In its turn: after what came before it.
                 Job::Sweep(retention, reply) => {
                     commit(&mut db, std::mem::take(&mut group), path);
-                    let _ = reply.send(sweep(&mut db, retention).map_err(|error| refuse(&error, path)));
+                    let swept = guarded(|| sweep(&mut db, retention).map_err(|error| refuse(&error, path)));
+                    let _ = reply.send(swept.unwrap_or_else(|| Err(gone())));
                 }
-            }
-            if group.len() < GROUP {
-                next = jobs.try_recv().ok();
+                Job::Run(run) => {
+                    commit(&mut db, std::mem::take(&mut group), path);
+                    let _ = guarded(|| run(&db));
+                }
             }
         }
         commit(&mut db, group, path);
     }
 }
 
-type Batch = (Vec<Change>, oneshot::Sender<Result<(), StoreError>>);
+/// A defect in one job does not take the datastore from the others; its transaction was rolled back on the way.
+fn guarded<T>(job: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(job)).ok()
+}
 
 /// Commits a group of batches in one transaction and answers each.
 fn commit(db: &mut Connection, group: Vec<Batch>, path: &Path) {
     if group.is_empty() {
         return;
     }
-    let mut outcomes = Vec::with_capacity(group.len());
-    let whole = (|| -> rusqlite::Result<()> {
-        let mut transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        for (changes, _) in &group {
-            let savepoint = transaction.savepoint()?;
-            let outcome = changes.iter().try_for_each(|change| apply(&savepoint, change, path));
-            if outcome.is_ok() {
-                savepoint.commit()?;
-            }
-            // Else it is rolled back when it goes out of scope.
-            outcomes.push(outcome);
-        }
-        transaction.commit()
-    })();
-    match whole {
-        Ok(()) => {
-            for ((_, reply), outcome) in group.into_iter().zip(outcomes) {
+    let (batches, replies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+    let mut whole = guarded(|| write(db, &batches, path));
+    if batches.len() > 1 && matches!(whole, None | Some(Err(StoreError::Full(_)))) {
+        // One of them may be what does not fit, or what panics: each for itself then.
+        let alone = |batch: Vec<Change>| {
+            let outcome = guarded(|| write(db, &[batch], path)).unwrap_or_else(|| Err(gone()));
+            outcome.and_then(|mut outcomes| outcomes.pop().unwrap_or_else(|| Err(gone())))
+        };
+        whole = Some(Ok(batches.into_iter().map(alone).collect()));
+    }
+    match whole.unwrap_or_else(|| Err(gone())) {
+        Ok(outcomes) => {
+            for (reply, outcome) in replies.into_iter().zip(outcomes) {
                 let _ = reply.send(outcome);
             }
         }
         Err(error) => {
-            for (_, reply) in group {
-                let _ = reply.send(Err(refuse(&error, path)));
+            for reply in replies {
+                let _ = reply.send(Err(again(&error)));
             }
         }
     }
 }
 
-fn json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| StoreError::Failed(error.to_string()))
-}
-
-fn apply(db: &Connection, change: &Change, path: &Path) -> Result<(), StoreError> {
-    let sql = |outcome: rusqlite::Result<usize>| outcome.map_err(|error| refuse(&error, path));
-    match change {
-        Change::Create(record) => {
-            let text = json(record)?;
-            let (state, ended) = columns(record);
-            let inserted = sql(db
-                .prepare_cached(
-                    "INSERT INTO sessions (id, rev, owner, template, name, state, created_at, ended_at, record)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
-                )
-                .and_then(|mut statement| {
-                    statement.execute(params![
-                        record.id.as_str(),
-                        integer(record.rev),
-                        record.owner,
-                        record.template,
-                        record.name,
-                        state,
-                        record.created_at.millis(),
-                        ended,
-                        text,
-                    ])
-                }))?;
-            if inserted == 0 {
-                return Err(StoreError::Conflict);
-            }
-            for (key, value) in &record.tags {
-                sql(db
-                    .prepare_cached("INSERT INTO tags (session, key, value) VALUES (?1, ?2, ?3)")
-                    .and_then(|mut statement| statement.execute(params![record.id.as_str(), key, value])))?;
-            }
+/// The same refusal for another of the group.
+fn again(error: &StoreError) -> StoreError {
+    match error {
+        StoreError::Full(words) => StoreError::Full(words.clone()),
+        StoreError::Corrupt { path, detail } => {
+            StoreError::Corrupt { path: path.clone(), detail: detail.clone() }
         }
-        Change::Update { was, record } => {
-            let text = json(record)?;
-            let updated = sql(db
-                .prepare_cached(
-                    "UPDATE sessions SET rev = ?2, owner = ?3, template = ?4, name = ?5, state = ?6,
-                     created_at = ?7, ended_at = ?8, record = ?9 WHERE id = ?1 AND rev = ?10",
-                )
-                .and_then(|mut statement| {
-                    let (state, ended) = columns(record);
-                    statement.execute(params![
-                        record.id.as_str(),
-                        integer(record.rev),
-                        record.owner,
-                        record.template,
-                        record.name,
-                        state,
-                        record.created_at.millis(),
-                        ended,
-                        text,
-                        integer(*was),
-                    ])
-                }))?;
-            if updated == 0 {
-                return Err(StoreError::Conflict);
-            }
-        }
-        Change::Purge(id) => {
-            let id = id.as_str();
-            sql(db.execute("DELETE FROM sessions WHERE id = ?1", [id]))?;
-            sql(db.execute("DELETE FROM history WHERE session = ?1", [id]))?;
-            sql(db.execute("UPDATE keys SET purged = 1 WHERE session = ?1", [id]))?;
-        }
-        Change::History { id, entry } => {
-            let text = json(entry)?;
-            sql(db
-                .prepare_cached("INSERT INTO history (session, entry) VALUES (?1, ?2)")
-                .and_then(|mut statement| statement.execute(params![id.as_str(), text])))?;
-        }
-        Change::Tombstone(tombstone) => {
-            let text = json(tombstone)?;
-            sql(db.execute(
-                "INSERT OR REPLACE INTO tombstones (session, until, tombstone) VALUES (?1, ?2, ?3)",
-                params![tombstone.id.as_str(), tombstone.until.millis(), text],
-            ))?;
-        }
-        Change::ClaimKey(key) => {
-            let taken = read::key(db, &key.owner, &key.key).map_err(|error| refuse(&error, path))?;
-            if let Some(taken) = taken {
-                return Err(StoreError::KeyTaken(Box::new(taken)));
-            }
-            sql(db.execute(
-                "INSERT INTO keys (owner, key, session, fingerprint, purged, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![key.owner, key.key, key.session.as_str(), key.fingerprint, key.purged, key.at.millis()],
-            ))?;
-        }
-        Change::Trace(trace) => {
-            let text = json(trace)?;
-            sql(db
-                .prepare_cached("INSERT OR REPLACE INTO traces (id, at, trace) VALUES (?1, ?2, ?3)")
-                .and_then(|mut statement| {
-                    statement.execute(params![trace.id, trace.started_at.millis(), text])
-                }))?;
-        }
-        Change::AddToken(token) => {
-            let text = json(token)?;
-            sql(db.execute(
-                "INSERT INTO tokens (id, created_at, expires_at, token) VALUES (?1, ?2, ?3, ?4)",
-                params![
-                    token.id.as_str(),
-                    token.created_at.millis(),
-                    token.expires_at.map(wharf_protocol::Time::millis),
-                    text
-                ],
-            ))?;
-        }
-        Change::RevokeToken(id) => {
-            sql(db.execute("DELETE FROM tokens WHERE id = ?1", [id.as_str()]))?;
-        }
-        Change::Meta { name, value: Some(value) } => {
-            sql(db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)", [name, value]))?;
-        }
-        Change::Meta { name, value: None } => {
-            sql(db.execute("DELETE FROM meta WHERE name = ?1", [name]))?;
+        StoreError::Failed(words) => StoreError::Failed(words.clone()),
+        // Only batches are refused so, never their transaction.
+        StoreError::Conflict | StoreError::KeyTaken(_) | StoreError::TooNew { .. } => {
+            StoreError::Failed(error.to_string())
         }
     }
-    Ok(())
 }
 
-fn integer(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+/// Writes batches in one transaction; the outcome of each, or why there is no transaction.
+fn write(
+    db: &mut Connection,
+    batches: &[Vec<Change>],
+    path: &Path,
+) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+    let failed = |error: rusqlite::Error| refuse(&error, path);
+    let mut outcomes = Vec::with_capacity(batches.len());
+    let mut transaction = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    for changes in batches {
+        let savepoint = transaction.savepoint().map_err(failed)?;
+        let outcome = changes.iter().try_for_each(|change| apply::change(&savepoint, change, path));
+        // After some errors SQLite has rolled back everything: what came before is lost as well.
+        if savepoint.is_autocommit() {
+            return Err(outcome.err().unwrap_or_else(gone));
+        }
+        if outcome.is_ok() {
+            savepoint.commit().map_err(failed)?;
+        } else {
+            savepoint.finish().map_err(failed)?;
+        }
+        outcomes.push(outcome);
+    }
+    transaction.commit().map_err(failed)?;
+    Ok(outcomes)
 }
 
-fn columns(record: &Record) -> (&'static str, Option<i64>) {
-    let ended = match &record.stage {
-        Stage::Ended { at, .. } => Some(at.millis()),
-        Stage::Pending { .. } | Stage::Running { .. } => None,
+fn sweep(db: &mut Connection, retention: Retention) -> rusqlite::Result<Swept> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let old: Vec<String> = {
+        let mut old = transaction.prepare_cached(
+            "SELECT id FROM sessions WHERE live = 0 AND ended_at < ?1 ORDER BY ended_at LIMIT ?2",
+        )?;
+        let rows = old.query_map((retention.ended_before.millis(), PART), |row| row.get(0))?;
+        rows.collect::<Result<_, _>>()?
     };
-    (state_word(record.state()), ended)
-}
-
-fn sweep(db: &mut Connection, retention: Retention) -> rusqlite::Result<Vec<SessionId>> {
-    let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let gone: Vec<String> = {
-        let mut old = transaction
-            .prepare("SELECT id FROM sessions WHERE state = 'ended' AND ended_at < ?1 LIMIT 1000")?;
-        old.query_map([retention.ended_before.millis()], |row| row.get(0))?.collect::<Result<_, _>>()?
-    };
-    for id in &gone {
-        transaction.execute("DELETE FROM sessions WHERE id = ?1", [id])?;
-        transaction.execute("DELETE FROM history WHERE session = ?1", [id])?;
+    for id in &old {
+        transaction.prepare_cached("DELETE FROM sessions WHERE id = ?1")?.execute([id])?;
     }
-    transaction.execute(
-        "DELETE FROM keys WHERE at < ?1 AND NOT EXISTS (SELECT 1 FROM sessions WHERE id = keys.session)",
-        [retention.keys_before.millis()],
-    )?;
-    transaction.execute("DELETE FROM traces WHERE at < ?1", [retention.traces_before.millis()])?;
-    transaction.execute("DELETE FROM tombstones WHERE until <= ?1", [retention.now.millis()])?;
-    transaction.execute("DELETE FROM tokens WHERE expires_at <= ?1", [retention.now.millis()])?;
+    let done = old.len() < PART as usize;
+    if done {
+        // A key outlives its session and its history, and is kept for a while even then.
+        transaction.execute(
+            "DELETE FROM keys WHERE at < ?1 AND NOT EXISTS (SELECT 1 FROM sessions WHERE id = keys.session)",
+            [retention.keys_before.millis()],
+        )?;
+        transaction.execute("DELETE FROM traces WHERE at < ?1", [retention.traces_before.millis()])?;
+        transaction.execute("DELETE FROM tombstones WHERE until <= ?1", [retention.now.millis()])?;
+        transaction.execute("DELETE FROM tokens WHERE expires_at <= ?1", [retention.now.millis()])?;
+    }
     transaction.commit()?;
-    Ok(gone.iter().filter_map(|id| id.parse().ok()).collect())
+    Ok(Swept { gone: old.iter().filter_map(|id| id.parse().ok()).collect(), done })
 }

@@ -22,6 +22,8 @@ const REASONS: &[(&str, &str)] =
 const EMPTY_NAMES: [&str; 5] = ["utils", "helpers", "common", "manager", "types"];
 /// Where tests wait: polling to a deadline, and the pauses that choose when a fault strikes.
 const WAITING: &str = "wait.rs";
+/// The function that polls, where one is enough.
+const POLLING: &str = "until";
 /// On the line of a sleep, or on the one above it: a reason, for instance a clock that is paused.
 const EXCUSE: &str = "// tidy: sleeps because ";
 
@@ -109,6 +111,8 @@ impl Walk<'_> {
         let tokens: Vec<TokenTree> = tokens.into_iter().collect();
         // The line of a `#[cfg(test)]` whose item has not ended yet.
         let mut only_tests: Option<usize> = None;
+        // Between `fn until` and its body.
+        let mut polls = false;
         for (at, token) in tokens.iter().enumerate() {
             let next = tokens.get(at + 1);
             match token {
@@ -125,6 +129,7 @@ impl Walk<'_> {
                     }
                 }
                 TokenTree::Punct(mark) if mark.as_char() == ';' => {
+                    polls = false;
                     if let Some(begin) = only_tests.take() {
                         self.tests.push(begin..=token.span().end().line);
                     }
@@ -132,6 +137,7 @@ impl Walk<'_> {
                 TokenTree::Punct(_) | TokenTree::Literal(_) => {}
                 TokenTree::Ident(name) => {
                     let name = name.to_string();
+                    polls |= name == "fn" && next.is_some_and(|next| next.to_string() == POLLING);
                     self.word(&name, token, at.checked_sub(1).and_then(|at| tokens.get(at)), next);
                     let is_call = matches!(next, Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis);
                     if is_call && ["sleep", "sleep_until"].contains(&name.as_str()) {
@@ -139,10 +145,11 @@ impl Walk<'_> {
                     }
                 }
                 TokenTree::Group(group) => {
-                    self.stream(group.stream(), in_tests || only_tests.is_some());
-                    if group.delimiter() == Delimiter::Brace
-                        && let Some(begin) = only_tests.take()
-                    {
+                    let is_body = group.delimiter() == Delimiter::Brace;
+                    let judged = (in_tests || only_tests.is_some()) && !(is_body && polls);
+                    self.stream(group.stream(), judged);
+                    polls &= !is_body;
+                    if is_body && let Some(begin) = only_tests.take() {
                         self.tests.push(begin..=group.span().end().line);
                     }
                 }
@@ -167,7 +174,10 @@ impl Walk<'_> {
             .filter_map(|line| self.lines.get(line.checked_sub(1)?))
             .any(|line| line.split_once(EXCUSE).is_some_and(|(_, reason)| !reason.trim().is_empty()));
         if in_tests && !excused && !self.path.ends_with(&format!("/{WAITING}")) {
-            self.fault(token, format!("a test that sleeps to be right: poll until it is so, in {WAITING}"));
+            self.fault(
+                token,
+                format!("a test that sleeps to be right: poll, in fn {POLLING} or in {WAITING}"),
+            );
         }
     }
 }
