@@ -26,6 +26,7 @@ use wharf_protocol::template::{Finding, Severity};
 use files::Files;
 use manifest::RunRules;
 use node::Node;
+pub(crate) use section::closest;
 
 /// One template as it was at one moment, ready to run.
 #[derive(Debug)]
