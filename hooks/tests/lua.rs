@@ -43,26 +43,29 @@ async fn every_attack_is_over_by_the_deadline() {
         ("memory", "local t = {} while true do t[#t + 1] = string.rep('x', 1000) .. #t end"),
         ("double", "local s = 'x' while true do s = s .. s end"),
         ("pcall-memory", "while true do pcall(string.rep, 'x', 100000000) end"),
-        ("pattern", "return ('a'):rep(30000):find(('.-'):rep(20) .. 'b')"),
-        ("gsub", "return ('a'):rep(30000):gsub('.-.-.-.-.-b', '')"),
-        ("rep", "return ('x'):rep(2^31)"),
-        ("rep-53", "return (''):rep(2^53)"),
+        ("pattern", "local _ = ('a'):rep(30000):find(('.-'):rep(20) .. 'b')"),
+        ("gsub", "local _ = ('a'):rep(30000):gsub('.-.-.-.-.-b', '')"),
+        ("rep", "local _ = ('x'):rep(2^31) while true do end"),
+        ("rep-53", "local _ = (''):rep(2^53) while true do end"),
         ("move", "table.move({}, 1, 2^31 - 2, 2) while true do end"),
         (
             "find",
             "while true do pcall(string.find, ('a'):rep(4000000), ('a'):rep(2000000) .. 'b', 1, true) end",
         ),
         ("split", "while true do pcall(string.split, ('a'):rep(4000000), ('a'):rep(2000000) .. 'b') end"),
-        ("recursion", "local function f() return 1 + f() end return f()"),
-        ("tostring", "return tostring(setmetatable({}, { __tostring = function() while true do end end }))"),
+        ("recursion", "local function f() return 1 + f() end f()"),
+        (
+            "tostring",
+            "local _ = tostring(setmetatable({}, { __tostring = function() while true do end end }))",
+        ),
         (
             "sort",
             "local t = {} for i = 1, 200000 do t[i] = i % 77 end while true do table.sort(t, function(a, b) return a < b end) end",
         ),
-        ("cycle", "local t = {} t.t = t return { text = t }"),
+        ("cycle", "local t = {} t.t = t do return { text = t } end"),
         ("sleep", "host.sleep(600)"),
         ("parallel", "host.parallel(function() while true do end end, function() host.sleep(600) end)"),
-        ("render", "return { text = host.render('loop.j2') }"),
+        ("render", "do return { text = host.render('loop.j2') } end"),
     ];
     let bench = Bench::new();
     for (name, body) in attacks {
@@ -112,13 +115,13 @@ async fn there_is_no_way_out_of_the_sandbox() {
     let bench = Bench::new();
     let body = r#"
       local found = {}
-      for _, name in { "io", "os", "load", "loadstring", "loadfile", "dofile", "debug", "package", "coroutine",
-                       "getfenv", "setfenv", "newproxy", "collectgarbage", "_G", "shared", "buffer" } do
-        local ok, value = pcall(function() return getmetatable and nil end)
+      for name, value in { io = io or false, os = os or false, load = load or false, loadstring = loadstring or false,
+          loadfile = loadfile or false, dofile = dofile or false, debug = debug or false, package = package or false,
+          coroutine = coroutine or false, getfenv = getfenv or false, setfenv = setfenv or false, _G = _G or false,
+          newproxy = newproxy or false, collectgarbage = collectgarbage or false, buffer = buffer or false,
+          dump = string.dump or false } do
+        if value then found[#found + 1] = name end
       end
-      if io or os or load or loadstring or loadfile or dofile or debug or package or coroutine then found[1] = "x" end
-      if getfenv or setfenv or newproxy or collectgarbage or _G then found[1] = "y" end
-      if string.dump or table.foreach_raw then found[1] = "z" end
       local function refused(f) return not pcall(f) end
       assert(refused(function() string.upper = nil end), "string")
       assert(refused(function() getmetatable("").__index = nil end), "metatable")
@@ -135,10 +138,10 @@ async fn there_is_no_way_out_of_the_sandbox() {
       assert(refused(function() rawset(req, "a", 1) end), "rawset")
       assert(refused(function() return req.sesion end), "typing mistake")
       assert(req.handle == nil and req.node == nil)
-      return { text = tostring(#found) }
+      return { text = table.concat(found, ' ') }
     "#;
     let request = json!({"session": {"id": "a", "params": {"a": 1}, "command": ["x"]}});
-    assert_eq!(text(&bench, "", body, request).await, "0");
+    assert_eq!(text(&bench, "", body, request).await, "");
 }
 
 #[tokio::test(flavor = "multi_thread")]

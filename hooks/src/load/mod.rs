@@ -96,6 +96,7 @@ pub(crate) fn build(name: &str, files: Files, resolve: Resolve<'_>) -> Result<Ve
                     let first = findings.first().map_or(String::new(), |first| first.message.clone());
                     format!("`extends = \"{below}\"`: that template cannot be used: {first}")
                 }
+                None if skip > 0 => "`extends` goes round in a circle".to_owned(),
                 None => format!("`extends = \"{below}\"`: there is no such template"),
             }
         };

@@ -40,7 +40,33 @@ pub(crate) fn classify(error: &mlua::Error) -> (HookError, String) {
             full,
         );
     }
-    let first = full.strip_prefix("runtime error: ").unwrap_or(&full);
-    let first = first.lines().next().unwrap_or("the hook failed").to_owned();
-    (HookError::new(HookErrorKind::Internal, first), full)
+    let (place, message) = placed(&full);
+    let message = place.map_or_else(|| message.clone(), |(file, line)| format!("{file}:{line}: {message}"));
+    (HookError::new(HookErrorKind::Internal, message), full)
+}
+
+/// Where an error comes from, file and line, and its words: from the error itself, else from its traceback.
+pub(crate) fn placed(full: &str) -> (Option<(String, u32)>, String) {
+    let first = full.lines().next().unwrap_or_default();
+    let first = ["runtime error: ", "syntax error: "]
+        .iter()
+        .fold(first, |text, word| text.strip_prefix(word).unwrap_or(text));
+    // The compiler knows no name of the file: `12: Expected …`.
+    if let Some((line, message)) = first.trim_start_matches(':').split_once(": ")
+        && let Ok(line) = line.parse()
+    {
+        return (Some((String::new(), line)), message.to_owned());
+    }
+    let position = |text: &str| {
+        let (file, rest) = text.trim().split_once(".lua:")?;
+        let digits = rest.find(|digit: char| !digit.is_ascii_digit()).unwrap_or(rest.len());
+        let (line, rest) = rest.split_at(digits);
+        let file = file.rsplit([' ', '\t']).next().unwrap_or(file);
+        let rest = rest.strip_prefix(':').unwrap_or(rest).trim_start();
+        Some(((format!("{file}.lua"), line.parse::<u32>().ok()?), rest.to_owned()))
+    };
+    match position(first) {
+        Some((place, message)) if first.starts_with(&place.0) => (Some(place), message),
+        _ => (full.lines().skip(1).find_map(position).map(|(place, _)| place), first.to_owned()),
+    }
 }

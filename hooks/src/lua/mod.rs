@@ -175,6 +175,10 @@ impl Thread {
             }
         });
         if over.load(Ordering::Relaxed) || context.left().is_zero() {
+            if let Err(error) = result {
+                // Where it was is what the administrator wants to know.
+                context.log(&format!("error: {error}\n"));
+            }
             return Err(exec::stopped(Stopped::Deadline, context.allowed));
         }
         result.map_err(|error| {
@@ -213,6 +217,15 @@ fn machine(memory: usize, over: &Over, host: &Host) -> mlua::Result<Lua> {
             table.set_readonly(true);
         }
     }
+    // Async host functions need `coroutine` among the globals for ever; scripts never see the globals themselves.
+    let visible = lua.create_table()?;
+    for pair in globals.pairs::<Lv, Lv>() {
+        let (name, value) = pair?;
+        if !matches!(&name, Lv::String(name) if *name == "coroutine") {
+            visible.raw_set(name, value)?;
+        }
+    }
+    lua.set_named_registry_value(script::VISIBLE, visible)?;
     lua.sandbox(true)?;
     Ok(lua)
 }
@@ -238,8 +251,8 @@ pub(crate) fn hooks_of(files: &Files, out: &mut Vec<Finding>) -> Option<Vec<Stri
         }
         if let Err(wrong) = script::compile(&file.bytes) {
             broken = true;
-            let (line, message) = place_of(&wrong.to_string(), name);
-            error(name, line, "lua_syntax", message);
+            let (place, message) = fault::placed(&wrong.to_string());
+            error(name, place.map(|(_, line)| line), "lua_syntax", message);
         }
     }
     if broken || !files.files.contains_key("hooks.lua") {
@@ -248,30 +261,12 @@ pub(crate) fn hooks_of(files: &Files, out: &mut Vec<Finding>) -> Option<Vec<Stri
     match read_table(files) {
         Ok(words) => Some(words),
         Err(wrong) => {
-            let (_, full) = fault::classify(&wrong);
-            let (line, message) = place_of(&full, "hooks.lua");
-            error("hooks.lua", line, "lua_load", message);
+            let (place, message) = fault::placed(&wrong.to_string());
+            let (file, line) = place.map_or((None, None), |(file, line)| (Some(file), Some(line)));
+            error(file.as_deref().unwrap_or("hooks.lua"), line, "lua_load", message);
             None
         }
     }
-}
-
-/// Line and words of an error such as `hooks.lua:42: …`.
-fn place_of(full: &str, file: &str) -> (Option<u32>, String) {
-    let first = full.lines().next().unwrap_or_default();
-    let first = first
-        .strip_prefix("runtime error: ")
-        .or_else(|| first.strip_prefix("syntax error: "))
-        .unwrap_or(first);
-    let numbers = first.split_once(':').map(|(before, rest)| (before, rest.split_once(':')));
-    if let Some((before, Some((line, message)))) = numbers
-        && let Ok(line) = line.trim().parse()
-    {
-        let own = before.is_empty() || before == file || !before.contains('.');
-        let message = if own { message.trim().to_owned() } else { format!("{before}: {}", message.trim()) };
-        return (own.then_some(line), message);
-    }
-    (None, first.to_owned())
 }
 
 fn read_table(files: &Files) -> mlua::Result<Vec<String>> {

@@ -1,6 +1,6 @@
 //! A template's own Lua: its files, `require` inside it, and `base`, the template that it extends.
 //!
-//! Every level of an overlay has an environment of its own over the same frozen globals.
+//! Every level of an overlay has an environment of its own, a frozen copy of what scripts may see.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +42,9 @@ const OPTIONAL: [&str; 20] = [
     "attempt",
 ];
 
+/// Where the VM keeps what scripts may see of the globals.
+pub(crate) const VISIBLE: &str = "visible";
+
 /// Source to bytecode; ours, in memory only.
 pub(crate) fn compile(source: &[u8]) -> mlua::Result<Vec<u8>> {
     Compiler::new().set_optimization_level(1).set_debug_level(1).compile(source)
@@ -78,6 +81,10 @@ impl Scripts {
 
     fn environment(&self, lua: &Lua, level: usize) -> mlua::Result<Table> {
         let environment = lua.create_table()?;
+        for pair in lua.named_registry_value::<Table>(VISIBLE)?.pairs::<Lv, Lv>() {
+            let (name, value) = pair?;
+            environment.raw_set(name, value)?;
+        }
         let loaded = lua.create_table()?;
         let scripts = self.clone();
         let weak = lua.create_table()?;
@@ -109,7 +116,7 @@ impl Scripts {
         environment.raw_set("require", require)?;
         if let Some(here) = self.levels.get(level) {
             // `host`, but for rendering out of this level's own files.
-            let shared: Table = lua.globals().get("host")?;
+            let shared: Table = environment.raw_get("host")?;
             let own = lua.create_table()?;
             for pair in shared.pairs::<Lv, Lv>() {
                 let (name, function) = pair?;
@@ -130,10 +137,6 @@ impl Scripts {
             base.set_metatable(Some(meta))?;
             environment.raw_set("base", base)?;
         }
-        let meta = lua.create_table()?;
-        meta.raw_set("__index", lua.globals())?;
-        meta.set_readonly(true);
-        environment.set_metatable(Some(meta))?;
         environment.set_readonly(true);
         Ok(environment)
     }

@@ -140,8 +140,10 @@ impl Out {
     }
 
     fn table(self, table: &Table, path: &mut Vec<String>, room: &mut usize) -> mlua::Result<Value> {
-        let marked =
-            table.metatable().is_some_and(|meta| meta.raw_get::<bool>("__is_array").unwrap_or(false));
+        let marked = match (table.metatable(), table.weak_lua().try_upgrade()) {
+            (Some(meta), Some(lua)) => meta == lua.array_metatable(),
+            _ => false,
+        };
         let length = table.raw_len();
         if length > 0 || marked {
             let mut items = Vec::new();

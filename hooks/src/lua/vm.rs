@@ -81,8 +81,15 @@ pub(crate) fn new(memory: usize, over: Arc<AtomicBool>) -> mlua::Result<Lua> {
         }
     }
     lua.set_memory_limit(memory)?;
-    lua.set_interrupt(move |_| {
-        if over.load(Ordering::Relaxed) { Err(mlua::Error::runtime(OVER)) } else { Ok(VmState::Continue) }
+    lua.set_interrupt(move |lua| {
+        if !over.load(Ordering::Relaxed) {
+            return Ok(VmState::Continue);
+        }
+        let place = lua.inspect_stack(0, |frame| {
+            let line = frame.current_line()?;
+            Some(format!("{}:{line}: ", frame.source().short_src?))
+        });
+        Err(mlua::Error::runtime(format!("{}{OVER}", place.flatten().unwrap_or_default())))
     });
     lua.load(PRELUDE).set_name("=sandbox").exec()?;
     Ok(lua)
