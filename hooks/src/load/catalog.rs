@@ -11,7 +11,7 @@ use wharf_core::template::Entry;
 use wharf_protocol::template::{Finding, Severity, TemplateState};
 
 use super::endpoint::is_name;
-use super::files::{self, File, Files, Signature, hex};
+use super::files::{self, File, Files, Signature};
 use super::{Version, build, read_directory};
 use crate::builtin::BuiltinFile;
 
@@ -251,10 +251,4 @@ impl Slot {
 pub(crate) fn describe(finding: &Finding) -> String {
     let line = finding.line.map_or(String::new(), |line| format!(":{line}"));
     format!("{}{line}: {}", finding.file, finding.message)
-}
-
-/// A short name of some content.
-pub(crate) fn content_hash(bytes: &[u8]) -> String {
-    use sha2::Digest as _;
-    hex(&sha2::Sha256::digest(bytes))
 }

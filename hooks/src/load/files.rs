@@ -89,11 +89,6 @@ impl Files {
         }
         hex(&hash.finalize())
     }
-
-    /// A file's text; none when it is absent or not UTF-8.
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        std::str::from_utf8(&self.files.get(name)?.bytes).ok()
-    }
 }
 
 /// Hexadecimal digits.

@@ -10,7 +10,7 @@ use wharf_core::template::{
 };
 use wharf_protocol::Dur;
 use wharf_protocol::monitor::OnOrphan;
-use wharf_protocol::template::Finding;
+use wharf_protocol::template::{Finding, Severity};
 
 use super::endpoint;
 use super::node::{Kind, Node};
@@ -50,8 +50,6 @@ pub(crate) struct RunRules {
     pub(crate) output: usize,
     /// Files of secrets by name.
     pub(crate) secrets: BTreeMap<String, String>,
-    /// How nodes are chosen without a `select` hook.
-    pub(crate) select: Option<String>,
 }
 
 /// The name of the template that this one lays itself over.
@@ -76,7 +74,7 @@ pub(crate) fn read(name: &str, root: &Node, out: &mut Vec<Finding>) -> Manifest 
     let backend = backend(&mut top, out);
     let scheduler = top.text("scheduler", out).unwrap_or_else(|| backend.clone());
     let instances = instances(&mut top, out);
-    let select = select(&mut top, out);
+    select(&mut top, out);
     let disabled = disabled(&mut top, out);
     let mut template = Template {
         name: name.to_owned(),
@@ -111,7 +109,6 @@ pub(crate) fn read(name: &str, root: &Node, out: &mut Vec<Finding>) -> Manifest 
         memory: 32 << 20,
         output: 1 << 20,
         secrets: BTreeMap::new(),
-        select,
     };
     if let Some(mut access) = top.section("access", out) {
         template.access.users = access.texts("users", out).unwrap_or_default();
@@ -229,15 +226,17 @@ fn instances(top: &mut Section<'_>, out: &mut Vec<Finding>) -> Vec<String> {
     })
 }
 
-fn select(top: &mut Section<'_>, out: &mut Vec<Finding>) -> Option<String> {
-    let node = top.take("select")?;
+fn select(top: &mut Section<'_>, out: &mut Vec<Finding>) {
+    let Some(node) = top.take("select") else { return };
     if let Kind::String(word) = &node.kind
         && ["fewest", "round-robin", "most-memory"].contains(&word.as_str())
     {
-        return Some(word.clone());
+        let message =
+            "`select` has no effect in this version: a `select` hook chooses, else the first instance";
+        out.push(node.at.finding(Severity::Warning, "select", message));
+        return;
     }
     out.push(node.at.error("select", "`select` has to be \"fewest\", \"round-robin\" or \"most-memory\""));
-    None
 }
 
 fn disabled(top: &mut Section<'_>, out: &mut Vec<Finding>) -> Option<String> {

@@ -26,6 +26,7 @@ use wharf_protocol::template::{Finding, Severity};
 use files::Files;
 use manifest::RunRules;
 use node::Node;
+pub(crate) use section::closest;
 
 /// One template as it was at one moment, ready to run.
 #[derive(Debug)]
@@ -95,6 +96,7 @@ pub(crate) fn build(name: &str, files: Files, resolve: Resolve<'_>) -> Result<Ve
                     let first = findings.first().map_or(String::new(), |first| first.message.clone());
                     format!("`extends = \"{below}\"`: that template cannot be used: {first}")
                 }
+                None if skip > 0 => "`extends` goes round in a circle".to_owned(),
                 None => format!("`extends = \"{below}\"`: there is no such template"),
             }
         };

@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde_json::Value;
 use wharf_protocol::Dur;
 use wharf_protocol::template::Finding;
 

@@ -1,27 +1,310 @@
-//! placeholder
-use crate::load::files::Files;
-use crate::runtime::Context;
+//! Hooks in Lua: Luau in a sandbox, a fresh VM for each call, on a thread of its own.
+//!
+//! ```text
+//! call ─ place in the pool ─▶ thread ─ VM (vm) ─ host functions (host, command, text) ─ hooks.lua (script) ─ result
+//!   │                            ▲ commands and backends run on the launcher's runtime, ended with the call
+//!   └ at the deadline: the flag that the VM's interrupt loads; 400 ms later nobody waits for the thread any more
+//! ```
+//!
+//! The VM is thrown away after each call, whatever happened in it. A thread that is still inside a native function
+//! keeps its place in the pool until it comes back. The sandbox keeps a bad script from hurting others; it is not what
+//! separates users.
+
+mod command;
+mod fault;
+mod host;
+mod render;
+mod script;
+mod text;
+mod value;
+mod vm;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use mlua::{Lua, Value as Lv};
 use serde_json::Value;
-use std::sync::Arc;
-use wharf_core::hook::HookError;
-use wharf_protocol::template::Finding;
-pub(crate) fn hooks_of(files: &Files, _out: &mut Vec<Finding>) -> Option<Vec<String>> {
-    let _ = files.text("hooks.lua")?;
-    None
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use wharf_core::hook::{HookError, HookErrorKind};
+use wharf_protocol::template::{Finding, Severity};
+
+use crate::exec;
+use crate::exec::child::Stopped;
+use crate::load::Level;
+use crate::load::files::Files;
+use crate::pool::Place;
+use crate::runtime::Context;
+use host::{Cache, Host};
+use script::{Over, Scripts};
+
+/// How long a module's body may take when it is checked.
+const BODY: Duration = Duration::from_millis(250);
+/// Stack of a hook's thread.
+const STACK: usize = 4 << 20;
+/// Most pieces of bytecode that are kept.
+const BYTECODE_MAX: usize = 1024;
+
+type Kept = HashMap<(String, String), Arc<Vec<u8>>>;
+
+/// Bytecode by content of the template and file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Bytecode {
+    kept: Arc<Mutex<Kept>>,
 }
-#[derive(Debug)]
-pub(crate) struct Engine;
-impl Engine {
-    pub(crate) fn new() -> Self {
-        Self
+
+impl Bytecode {
+    fn get(&self, hash: &str, file: &str, source: &[u8]) -> mlua::Result<Arc<Vec<u8>>> {
+        let key = (hash.to_owned(), file.to_owned());
+        if let Some(code) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(Arc::clone(code));
+        }
+        let code = Arc::new(script::compile(source)?);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= BYTECODE_MAX {
+            kept.clear();
+        }
+        kept.insert(key, Arc::clone(&code));
+        Ok(code)
     }
+}
+
+/// What calls share.
+#[derive(Debug, Default)]
+pub(crate) struct Engine {
+    bytecode: Bytecode,
+    cache: Cache,
+}
+
+impl Engine {
+    /// Nothing kept yet.
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Runs a hook of a level; the answer is not validated yet.
     pub(crate) async fn run(
         &self,
-        _context: Arc<Context>,
-        _level: usize,
-        _request: Value,
-        _place: crate::pool::Place,
+        context: Arc<Context>,
+        level: usize,
+        request: Value,
+        place: Place,
     ) -> Result<Value, HookError> {
-        Err(HookError::new(wharf_core::hook::HookErrorKind::Unsupported, "no Lua here"))
+        let over: Over = Arc::new(AtomicBool::new(false));
+        let (done, answer) = oneshot::channel();
+        let thread = Thread {
+            context: Arc::clone(&context),
+            over: Arc::clone(&over),
+            bytecode: self.bytecode.clone(),
+            cache: Arc::clone(&self.cache),
+            runtime: Handle::current(),
+            level,
+            request,
+        };
+        let spawned =
+            std::thread::Builder::new().name("hook".to_owned()).stack_size(STACK).spawn(move || {
+                let result = thread.run();
+                // The place comes back with the thread, not with the caller's patience.
+                drop(place);
+                // Nobody listens when the call was given up.
+                let _ = done.send(result);
+            });
+        if let Err(error) = spawned {
+            return Err(HookError::new(
+                HookErrorKind::Unavailable,
+                format!("no thread for the hook: {error}"),
+            ));
+        }
+        // Whoever drops this future ends the script as well.
+        let _dropped = SetOnDrop(Arc::clone(&over));
+        tokio::pin!(answer);
+        let why = tokio::select! {
+            biased;
+            answer = &mut answer => return answer.unwrap_or_else(|_| Err(broke_off())),
+            () = tokio::time::sleep_until(context.deadline) => Stopped::Deadline,
+            () = context.cancel.cancelled() => Stopped::Cancelled,
+        };
+        over.store(true, Ordering::Relaxed);
+        let last = tokio::time::timeout(Duration::from_millis(250), &mut answer).await;
+        match last {
+            // It may have been done in the same moment.
+            Ok(Ok(Ok(value))) if why == Stopped::Deadline => Ok(value),
+            _ => Err(exec::stopped(why, context.allowed)),
+        }
     }
+}
+
+struct SetOnDrop(Over);
+
+impl Drop for SetOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn broke_off() -> HookError {
+    HookError::new(HookErrorKind::Internal, "the hook's thread broke off")
+}
+
+/// What goes to the thread.
+struct Thread {
+    context: Arc<Context>,
+    over: Over,
+    bytecode: Bytecode,
+    cache: Cache,
+    runtime: Handle,
+    level: usize,
+    request: Value,
+}
+
+impl Thread {
+    fn run(self) -> Result<Value, HookError> {
+        let context = Arc::clone(&self.context);
+        let over = Arc::clone(&self.over);
+        let runtime = self.runtime.clone();
+        let result = runtime.block_on(async move {
+            let (deadline, cancel) = (self.context.deadline, self.context.cancel.clone());
+            tokio::select! {
+                biased;
+                result = self.script() => result,
+                // Drops what the script waits for; the VM goes with it.
+                () = tokio::time::sleep_until(deadline) => Err(mlua::Error::runtime(vm::OVER)),
+                () = cancel.cancelled() => Err(mlua::Error::runtime(vm::OVER)),
+            }
+        });
+        if over.load(Ordering::Relaxed) || context.left().is_zero() {
+            if let Err(error) = result {
+                // Where it was is what the administrator wants to know.
+                context.log(&format!("error: {error}\n"));
+            }
+            return Err(exec::stopped(Stopped::Deadline, context.allowed));
+        }
+        result.map_err(|error| {
+            let (error, full) = fault::classify(&error);
+            context.log(&format!("error: {full}\n"));
+            error
+        })
+    }
+
+    async fn script(&self) -> mlua::Result<Value> {
+        let user = self.request.get("user").and_then(|user| user.get("name")).and_then(Value::as_str);
+        let host = Host::new(
+            Some(Arc::clone(&self.context)),
+            Some(self.runtime.clone()),
+            user.unwrap_or_default().to_owned(),
+            Arc::clone(&self.cache),
+        );
+        let lua = machine(self.context.version.run.memory, &self.over, &host)?;
+        let scripts = Scripts {
+            host,
+            levels: Arc::new(self.context.version.levels.clone()),
+            bytecode: self.bytecode.clone(),
+            call: Some(Arc::clone(&self.context)),
+        };
+        scripts.call(&lua, self.level, self.context.hook, &self.request).await
+    }
+}
+
+fn machine(memory: usize, over: &Over, host: &Host) -> mlua::Result<Lua> {
+    let lua = vm::new(memory, Arc::clone(over))?;
+    let globals = lua.globals();
+    text::add(&lua, &globals)?;
+    host::add(&lua, &globals, host)?;
+    for name in ["host", "json", "toml", "re", "log"] {
+        if let Lv::Table(table) = globals.get::<Lv>(name)? {
+            table.set_readonly(true);
+        }
+    }
+    // Async host functions need `coroutine` among the globals for ever; scripts never see the globals themselves.
+    let visible = lua.create_table()?;
+    for pair in globals.pairs::<Lv, Lv>() {
+        let (name, value) = pair?;
+        if !matches!(&name, Lv::String(name) if *name == "coroutine") {
+            visible.raw_set(name, value)?;
+        }
+    }
+    lua.set_named_registry_value(script::VISIBLE, visible)?;
+    lua.sandbox(true)?;
+    Ok(lua)
+}
+
+/// Names of the hooks in a template's table; what is wrong with its Lua and its documents goes to `out`.
+pub(crate) fn hooks_of(files: &Files, out: &mut Vec<Finding>) -> Option<Vec<String>> {
+    let mut error = |file: &str, line: Option<u32>, code: &str, message: String| {
+        out.push(Finding {
+            file: file.to_owned(),
+            line,
+            severity: Severity::Error,
+            code: code.to_owned(),
+            message,
+        });
+    };
+    for (file, line, message) in render::broken(files) {
+        error(&file, line, "document", message);
+    }
+    let mut broken = false;
+    for (name, file) in &files.files {
+        if name != "hooks.lua" && !(name.starts_with("lib/") && name.ends_with(".lua")) {
+            continue;
+        }
+        if let Err(wrong) = script::compile(&file.bytes) {
+            broken = true;
+            let (place, message) = fault::placed(&wrong.to_string());
+            error(name, place.map(|(_, line)| line), "lua_syntax", message);
+        }
+    }
+    if broken || !files.files.contains_key("hooks.lua") {
+        return None;
+    }
+    match read_table(files) {
+        Ok(words) => Some(words),
+        Err(wrong) => {
+            let (place, message) = fault::placed(&wrong.to_string());
+            let (file, line) = place.map_or((None, None), |(file, line)| (Some(file), Some(line)));
+            error(file.as_deref().unwrap_or("hooks.lua"), line, "lua_load", message);
+            None
+        }
+    }
+}
+
+fn read_table(files: &Files) -> mlua::Result<Vec<String>> {
+    let over: Over = Arc::new(AtomicBool::new(false));
+    let host = Host::new(None, None, String::new(), Cache::default());
+    let lua = machine(32 << 20, &over, &host)?;
+    let level = Level {
+        name: String::new(),
+        files: Arc::new(files.clone()),
+        hash: String::new(),
+        lua: Vec::new(),
+        executables: std::collections::BTreeMap::new(),
+    };
+    let scripts = Scripts { host, levels: Arc::new(vec![level]), bytecode: Bytecode::default(), call: None };
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let watched = Arc::clone(&over);
+    let watchdog = std::thread::Builder::new().name("hook-check".to_owned()).spawn(move || {
+        if stopped.recv_timeout(BODY) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            watched.store(true, Ordering::Relaxed);
+        }
+    });
+    watchdog.map_err(fault::mistake)?;
+    let table = scripts.hooks(&lua, 0);
+    drop(stop);
+    let mut words = Vec::new();
+    for pair in table?.pairs::<Lv, Lv>() {
+        match pair? {
+            (Lv::String(name), Lv::Function(_)) => words.push(name.to_string_lossy()),
+            (Lv::String(name), other) => {
+                return Err(fault::mistake(format!(
+                    "`{}` has to be a function, not {}",
+                    name.to_string_lossy(),
+                    other.type_name()
+                )));
+            }
+            _ => return Err(fault::mistake("hooks.lua has to return a table of functions by name")),
+        }
+    }
+    words.sort();
+    Ok(words)
 }

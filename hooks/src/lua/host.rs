@@ -1,0 +1,408 @@
+//! The `host` table, `log`, and the backend's module: every door out of a script.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use mlua::{Function, Lua, LuaString, Table, Value as Lv, Variadic};
+use serde_json::Value;
+use tokio::runtime::Handle;
+use wharf_core::backend::{HostContext, HostFunction, HostModule};
+use wharf_core::hook::{Hook, HookError, HookErrorKind};
+
+use super::command::{self, duration};
+use super::fault::{Failed, failed, host, mistake};
+use super::render;
+use super::value::{Into, Out, Secret};
+use crate::exec;
+use crate::exec::child::Ended;
+use crate::load::files::Files;
+use crate::runtime::Context;
+
+/// Functions that `host.parallel` runs at once.
+const PARALLEL: usize = 8;
+/// Most bytes of one cached value.
+const CACHED_MAX: usize = 256 << 10;
+/// Most cached values in all.
+const CACHE_ENTRIES: usize = 1024;
+/// Most bytes of one line of a log.
+const LOG_LINE: usize = 8 << 10;
+/// Most bytes of a secret's file.
+const SECRET_MAX: u64 = 64 << 10;
+
+/// `host.cache`'s values, by template version, user and key.
+pub(crate) type Cache = Arc<Mutex<HashMap<(String, String, String), (Instant, Value)>>>;
+
+/// What host functions share in one call.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    /// None while a template is checked: nothing may happen then.
+    call: Option<Arc<Context>>,
+    /// A module's body runs: nothing may happen then either.
+    pub(crate) loading: Arc<AtomicBool>,
+    /// The launcher's runtime, where commands and backends live; none while a template is checked.
+    runtime: Option<Handle>,
+    user: String,
+    cache: Cache,
+    commands: Arc<AtomicUsize>,
+    tmp: Arc<Mutex<Option<tempfile::TempDir>>>,
+}
+
+impl Host {
+    /// For one call; `None` while a template is checked.
+    pub(crate) fn new(
+        call: Option<Arc<Context>>,
+        runtime: Option<Handle>,
+        user: String,
+        cache: Cache,
+    ) -> Self {
+        Self {
+            call,
+            loading: Arc::new(AtomicBool::new(true)),
+            runtime,
+            user,
+            cache,
+            commands: Arc::default(),
+            tmp: Arc::default(),
+        }
+    }
+
+    /// The call; a mistake where effects are not allowed.
+    pub(crate) fn context(&self, function: &str) -> mlua::Result<Arc<Context>> {
+        match &self.call {
+            Some(call) if !self.loading.load(Ordering::Relaxed) => Ok(Arc::clone(call)),
+            _ => Err(mistake(format!("{function} cannot be used while a file is loaded: use it in a hook"))),
+        }
+    }
+
+    /// Where commands and backends live.
+    pub(crate) fn runtime(&self) -> mlua::Result<&Handle> {
+        self.runtime.as_ref().ok_or_else(|| mistake("nothing runs while a template is checked"))
+    }
+
+    /// How many commands there have been, this one included.
+    pub(crate) fn count_command(&self) -> usize {
+        self.commands.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The call's private directory, made when it is first needed.
+    pub(crate) fn tmp_dir(&self) -> mlua::Result<PathBuf> {
+        let mut tmp = self.tmp.lock().unwrap_or_else(PoisonError::into_inner);
+        let dir = match tmp.take() {
+            Some(dir) => dir,
+            None => exec::private_dir().map_err(|error| {
+                failed(HookErrorKind::Internal, format!("no temporary directory: {error}"))
+            })?,
+        };
+        let path = dir.path().to_owned();
+        *tmp = Some(dir);
+        Ok(path)
+    }
+}
+
+fn shown(value: &Lv) -> String {
+    match value {
+        Lv::String(text) => text.to_string_lossy(),
+        Lv::Table(_) => Out { secrets: false, max: LOG_LINE }
+            .json(value)
+            .map_or_else(|error| error.to_string(), |value| value.to_string()),
+        other => other.to_string().unwrap_or_else(|_| other.type_name().to_owned()),
+    }
+}
+
+fn cut(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    text.get(..end).unwrap_or_default()
+}
+
+/// Adds everything; `files` are those of the template on top, for `host.render`.
+pub(crate) fn add(lua: &Lua, globals: &Table, shared: &Host) -> mlua::Result<()> {
+    let table = lua.create_table()?;
+    let state = shared.clone();
+    table.set(
+        "exec",
+        lua.create_async_function(move |lua, options: Table| command::exec(lua, state.clone(), options))?,
+    )?;
+    table.set("fail", lua.create_function(fail)?)?;
+    let state = shared.clone();
+    table.set("tmp", lua.create_function(move |_, args| tmp(&state, args))?)?;
+    table.set("parallel", lua.create_async_function(parallel)?)?;
+    let state = shared.clone();
+    table.set("cache", lua.create_async_function(move |lua, args| cache(lua, state.clone(), args))?)?;
+    let state = shared.clone();
+    table.set(
+        "progress",
+        lua.create_function(move |_, text: LuaString| {
+            let context = state.context("host.progress")?;
+            if let Some(progress) = &context.progress {
+                // A full queue drops it: the next one says more.
+                let _ = progress.try_send(cut(&text.to_string_lossy(), 500).to_owned());
+            }
+            Ok(())
+        })?,
+    )?;
+    let state = shared.clone();
+    table.set(
+        "sleep",
+        lua.create_async_function(move |_, time: Lv| {
+            let checked = state.context("host.sleep").and_then(|_| duration("host.sleep", &time));
+            async move {
+                tokio::time::sleep(checked?).await;
+                Ok(())
+            }
+        })?,
+    )?;
+    table.set(
+        "now",
+        lua.create_function(|_, ()| {
+            use wharf_core::clock::Clock as _;
+            #[expect(clippy::cast_precision_loss, reason = "seconds with milliseconds fit a float")]
+            Ok(wharf_core::clock::SystemClock.now().millis() as f64 / 1000.0)
+        })?,
+    )?;
+    let state = shared.clone();
+    table.set("secret", lua.create_function(move |_, name: String| secret(&state, &name))?)?;
+    globals.set("host", table)?;
+
+    let log = lua.create_table()?;
+    for level in ["debug", "info", "warn", "error"] {
+        let state = shared.clone();
+        log.set(
+            level,
+            lua.create_function(move |_, values: Variadic<Lv>| {
+                let text = values.iter().map(shown).collect::<Vec<_>>().join(" ");
+                if let Some(call) = &state.call {
+                    call.log(&format!("{level}: {}\n", cut(&text, LOG_LINE)));
+                }
+                Ok(())
+            })?,
+        )?;
+    }
+    globals.set("print", log.get::<Function>("info")?)?;
+    globals.set("log", log)?;
+    if let Some(module) = shared.call.as_ref().and_then(|call| call.module.clone()) {
+        let table = lua.create_table()?;
+        for function in module.functions() {
+            let (state, module, function) = (shared.clone(), Arc::clone(&module), *function);
+            table.set(
+                function.name,
+                lua.create_async_function(move |lua, arguments: Option<Table>| {
+                    call_module(lua, state.clone(), Arc::clone(&module), function, arguments)
+                })?,
+            )?;
+        }
+        globals.set(module.name(), table)?;
+    } else if shared.call.is_none() {
+        // While a template is checked every backend's name has to mean something.
+        for name in ["docker", "slurm", "shell"] {
+            globals.set(name, lua.create_table()?)?;
+        }
+    }
+    Ok(())
+}
+
+/// `host.render` for one template's files.
+pub(crate) fn render_function(lua: &Lua, files: Arc<Files>) -> mlua::Result<Function> {
+    lua.create_function(move |_, (file, vars): (String, Option<Table>)| {
+        let vars = match vars {
+            Some(vars) => Out { secrets: false, max: 4 << 20 }.json(&Lv::Table(vars))?,
+            None => Value::Object(serde_json::Map::new()),
+        };
+        render::render(&files, &file, &vars).map_err(mistake)
+    })
+}
+
+fn fail(_: &Lua, (kind, message, options): (String, LuaString, Option<Table>)) -> mlua::Result<()> {
+    let known: HookErrorKind = serde_json::from_value(Value::String(kind.clone()))
+        .map_err(|_| mistake(format!("host.fail: `{kind}` is no kind of error")))?;
+    let mut error = HookError::new(known, crate::answer::shorten(message.to_string_lossy()));
+    if let Some(options) = options {
+        for pair in options.pairs::<String, Lv>() {
+            let (name, value) = pair?;
+            match name.as_str() {
+                "hint" => error.hint = Some(shown(&value)),
+                "field" => error.field = Some(shown(&value)),
+                "retry_after" => error.retry_after = Some(duration("host.fail: `retry_after`", &value)?),
+                "detail" => {
+                    error.message = crate::answer::shorten(format!("{}: {}", error.message, shown(&value)))
+                }
+                other => {
+                    let message = format!(
+                        "host.fail: unknown member `{other}`; there are hint, field, retry_after, detail"
+                    );
+                    return Err(mistake(message));
+                }
+            }
+        }
+    }
+    Err(mlua::Error::external(Failed(error)))
+}
+
+/// `host.tmp()`: the call's private directory; `host.tmp(name, text)`: a new file in it, 0600. Removed with the call.
+fn tmp(state: &Host, (name, text): (Option<String>, Option<Lv>)) -> mlua::Result<String> {
+    state.context("host.tmp")?;
+    let dir = state.tmp_dir()?;
+    let Some(name) = name else { return Ok(dir.display().to_string()) };
+    let good = !name.is_empty() && name.len() < 200 && !name.starts_with('.') && !name.contains(['/', '\0']);
+    if !good {
+        return Err(mistake("host.tmp: a name of a file, without directories"));
+    }
+    let bytes = match &text {
+        None | Some(Lv::Nil) => Vec::new(),
+        Some(Lv::String(text)) => text.as_bytes().to_vec(),
+        Some(Lv::UserData(data)) => data.borrow::<Secret>()?.0.clone().into_bytes(),
+        Some(other) => {
+            return Err(mistake(format!("host.tmp: expected a text, got a {}", other.type_name())));
+        }
+    };
+    let path = dir.join(name);
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)
+        .and_then(|mut file| file.write_all(&bytes))
+        .map_err(|error| failed(HookErrorKind::Internal, format!("host.tmp: {error}")))?;
+    Ok(path.display().to_string())
+}
+
+/// Runs functions side by side; their first results, in order. The first failure ends the others.
+async fn parallel(lua: Lua, functions: Variadic<Lv>) -> mlua::Result<Table> {
+    let mut tasks = Vec::new();
+    let mut add = |value: Lv| match value {
+        Lv::Function(function) => {
+            tasks.push(function);
+            Ok(())
+        }
+        other => Err(mistake(format!("host.parallel: expected functions, got a {}", other.type_name()))),
+    };
+    for value in functions.iter() {
+        match value {
+            Lv::Table(list) => list.sequence_values::<Lv>().try_for_each(|value| add(value?))?,
+            value => add(value.clone())?,
+        }
+    }
+    let count = tasks.len();
+    let calls = tasks
+        .into_iter()
+        .enumerate()
+        .map(|(at, function)| async move { function.call_async::<Lv>(()).await.map(|value| (at, value)) });
+    let mut running = futures_util::stream::iter(calls).buffer_unordered(PARALLEL);
+    let results = lua.create_table_with_capacity(count, 0)?;
+    while let Some(done) = running.next().await {
+        let (at, value) = done?;
+        results.raw_set(at + 1, value)?;
+    }
+    Ok(results)
+}
+
+/// `host.cache(key, seconds, function)`: the function's result, kept for that template and user.
+async fn cache(lua: Lua, state: Host, (key, time, make): (String, Lv, Function)) -> mlua::Result<Lv> {
+    let context = state.context("host.cache")?;
+    let time = duration("host.cache: the time", &time)?.min(Duration::from_secs(3600));
+    let key = (
+        format!("{}\0{}", context.version.template.name, context.version.template.version),
+        state.user.clone(),
+        key,
+    );
+    {
+        let kept = state.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((until, value)) = kept.get(&key)
+            && *until > Instant::now()
+        {
+            return Into::PLAIN.lua(&lua, value);
+        }
+    }
+    let value = make.call_async::<Lv>(()).await?;
+    let json = Out { secrets: false, max: CACHED_MAX }.json(&value)?;
+    let mut kept = state.cache.lock().unwrap_or_else(PoisonError::into_inner);
+    if kept.len() >= CACHE_ENTRIES {
+        let now = Instant::now();
+        kept.retain(|_, (until, _)| *until > now);
+    }
+    if kept.len() < CACHE_ENTRIES {
+        kept.insert(key, (Instant::now() + time, json));
+    }
+    Ok(value)
+}
+
+fn secret(state: &Host, name: &str) -> mlua::Result<Secret> {
+    let context = state.context("host.secret")?;
+    let Some(file) = context.version.run.secrets.get(name) else {
+        return Err(failed(
+            HookErrorKind::Misconfigured,
+            format!("host.secret: there is no [secrets.{}]", name.escape_debug()),
+        ));
+    };
+    let read = std::fs::File::open(file).and_then(|file| {
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut std::io::Read::take(file, SECRET_MAX), &mut text)?;
+        Ok(text)
+    });
+    let text = read.map_err(|error| {
+        failed(HookErrorKind::Misconfigured, format!("the secret {name} cannot be read: {file}: {error}"))
+    })?;
+    let text = text.trim_end_matches(['\r', '\n']).to_owned();
+    context.blot.lock().unwrap_or_else(PoisonError::into_inner).add(&text);
+    Ok(Secret(text))
+}
+
+async fn call_module(
+    lua: Lua,
+    state: Host,
+    module: Arc<dyn HostModule>,
+    function: HostFunction,
+    arguments: Option<Table>,
+) -> mlua::Result<Lv> {
+    let name = format!("{}.{}", module.name(), function.name);
+    let context = state.context(&name)?;
+    if context.hook == Hook::Validate {
+        return Err(mistake(format!("{name} cannot be used in `validate`: it is pure")));
+    }
+    let arguments = match arguments {
+        Some(table) => Out { secrets: true, max: 4 << 20 }.json(&Lv::Table(table))?,
+        None => Value::Object(serde_json::Map::new()),
+    };
+    let arguments = match arguments {
+        Value::Array(list) if list.is_empty() => Value::Object(serde_json::Map::new()),
+        other => other,
+    };
+    let argv = vec![name.clone(), arguments.to_string()];
+    let effect = if function.writes { "write" } else { "read" };
+    if context.dry_run {
+        context.traced(exec::traced(
+            argv,
+            effect,
+            Duration::ZERO,
+            &Ended { code: Some(0), ..Ended::default() },
+        ));
+        return Ok(Lv::Table(lua.create_table()?));
+    }
+    let cancel = context.cancel.child_token();
+    let _ended_with_the_call = cancel.clone().drop_guard();
+    let host_context = HostContext {
+        session: context.session.clone(),
+        env: context.version.run.env.clone().into_iter().collect(),
+        mark: context.mark.clone(),
+        left: context.left(),
+        cancel,
+    };
+    context.note_ran();
+    let started = Instant::now();
+    // Connections of a backend belong to the launcher's runtime, not to this thread.
+    let task =
+        state.runtime()?.spawn(async move { module.call(function.name, arguments, &host_context).await });
+    let answered = task.await.map_err(|error| mistake(format!("{name}: {error}")))?;
+    let mut ended = Ended { code: Some(i32::from(answered.is_err())), ..Ended::default() };
+    match &answered {
+        Ok(value) => ended.stdout = value.to_string().into_bytes(),
+        Err(error) => ended.stderr = error.message.clone().into_bytes(),
+    }
+    context.traced(exec::traced(argv, effect, started.elapsed(), &ended));
+    Into::PLAIN.lua(&lua, &answered.map_err(host)?)
+}

@@ -1,0 +1,265 @@
+//! A template's own Lua: its files, `require` inside it, and `base`, the template that it extends.
+//!
+//! Every level of an overlay has an environment of its own, a frozen copy of what scripts may see.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mlua::chunk::{ChunkMode, Compiler};
+use mlua::{Function, Lua, Table, Value as Lv};
+use serde_json::Value;
+use wharf_core::hook::{Hook, HookErrorKind};
+
+use super::Bytecode;
+use super::fault::{failed, mistake};
+use super::host::{self, Host};
+use super::value::{Into, Out};
+use crate::exec;
+use crate::load::{Level, place};
+use crate::runtime::Context;
+
+/// Members of requests that may be absent; anything else that is absent is a typing mistake.
+const OPTIONAL: [&str; 20] = [
+    "session",
+    "user",
+    "config",
+    "trace_id",
+    "deadline_ms",
+    "dry_run",
+    "params",
+    "command",
+    "nodes",
+    "monitor",
+    "node",
+    "sessions",
+    "jobs",
+    "job_id",
+    "handle",
+    "tail",
+    "mode",
+    "by_seconds",
+    "event",
+    "attempt",
+];
+
+/// Where the VM keeps what scripts may see of the globals.
+pub(crate) const VISIBLE: &str = "visible";
+
+/// Source to bytecode; ours, in memory only.
+pub(crate) fn compile(source: &[u8]) -> mlua::Result<Vec<u8>> {
+    Compiler::new().set_optimization_level(1).set_debug_level(1).compile(source)
+}
+
+/// What a level's functions need.
+#[derive(Clone)]
+pub(crate) struct Scripts {
+    pub(crate) host: Host,
+    pub(crate) levels: Arc<Vec<Level>>,
+    pub(crate) bytecode: Bytecode,
+    pub(crate) call: Option<Arc<Context>>,
+}
+
+impl Scripts {
+    /// Runs a file of a level in that level's environment; it must not have effects.
+    fn file(&self, lua: &Lua, level: usize, file: &str, environment: Table) -> mlua::Result<Lv> {
+        let Some(here) = self.levels.get(level) else { return Err(mistake("no such level")) };
+        let Some(source) = here.files.files.get(file) else {
+            return Err(mistake(format!("the template has no {file}")));
+        };
+        let code = self.bytecode.get(&here.hash, file, &source.bytes)?;
+        let name = if level == 0 { file.to_owned() } else { format!("{}/{file}", here.name) };
+        let before = self.host.loading.swap(true, Ordering::Relaxed);
+        let result = lua
+            .load(code.as_slice())
+            .set_mode(ChunkMode::Binary)
+            .set_name(format!("={name}"))
+            .set_environment(environment)
+            .call::<Lv>(());
+        self.host.loading.store(before, Ordering::Relaxed);
+        result
+    }
+
+    fn environment(&self, lua: &Lua, level: usize) -> mlua::Result<Table> {
+        let environment = lua.create_table()?;
+        for pair in lua.named_registry_value::<Table>(VISIBLE)?.pairs::<Lv, Lv>() {
+            let (name, value) = pair?;
+            environment.raw_set(name, value)?;
+        }
+        let loaded = lua.create_table()?;
+        let scripts = self.clone();
+        let weak = lua.create_table()?;
+        weak.raw_set("environment", &environment)?;
+        let require = lua.create_function(move |lua, name: String| {
+            let good = name.split('.').all(|part| {
+                !part.is_empty()
+                    && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+            });
+            if !good || !name.starts_with("lib.") {
+                let message =
+                    format!("require \"{}\": only \"lib.NAME\" of the same template", name.escape_debug());
+                return Err(mistake(message));
+            }
+            match loaded.raw_get::<Lv>(name.as_str())? {
+                Lv::Nil => {}
+                Lv::Boolean(false) => {
+                    return Err(mistake(format!("require \"{name}\" goes round in a circle")));
+                }
+                known => return Ok(known),
+            }
+            loaded.raw_set(name.as_str(), false)?;
+            let file = format!("{}.lua", name.replace('.', "/"));
+            let made = scripts.file(lua, level, &file, weak.raw_get("environment")?)?;
+            let made = if made.is_nil() { Lv::Boolean(true) } else { made };
+            loaded.raw_set(name.as_str(), made.clone())?;
+            Ok(made)
+        })?;
+        environment.raw_set("require", require)?;
+        if let Some(here) = self.levels.get(level) {
+            // `host`, but for rendering out of this level's own files.
+            let shared: Table = environment.raw_get("host")?;
+            let own = lua.create_table()?;
+            for pair in shared.pairs::<Lv, Lv>() {
+                let (name, function) = pair?;
+                own.raw_set(name, function)?;
+            }
+            own.raw_set("render", host::render_function(lua, Arc::clone(&here.files))?)?;
+            own.set_readonly(true);
+            environment.raw_set("host", own)?;
+        }
+        if level + 1 < self.levels.len() {
+            environment.raw_set("base", self.base(lua, level + 1)?)?;
+        } else if self.call.is_none() {
+            // While one level is checked alone, whatever it takes from `base` is a function.
+            let nothing = lua.create_function(|_, ()| Ok(()))?;
+            let base = lua.create_table()?;
+            let meta = lua.create_table()?;
+            meta.raw_set("__index", lua.create_function(move |_, _: (Lv, Lv)| Ok(nothing.clone()))?)?;
+            base.set_metatable(Some(meta))?;
+            environment.raw_set("base", base)?;
+        }
+        environment.set_readonly(true);
+        Ok(environment)
+    }
+
+    /// The table that a level's `hooks.lua` returns.
+    pub(crate) fn hooks(&self, lua: &Lua, level: usize) -> mlua::Result<Table> {
+        let environment = self.environment(lua, level)?;
+        match self.file(lua, level, "hooks.lua", environment)? {
+            Lv::Table(hooks) => Ok(hooks),
+            other => {
+                Err(mistake(format!("hooks.lua has to return a table of hooks, not {}", other.type_name())))
+            }
+        }
+    }
+
+    /// `base`: the hooks of the levels below, whatever they are written in.
+    fn base(&self, lua: &Lua, level: usize) -> mlua::Result<Table> {
+        let base = lua.create_table()?;
+        for hook in Hook::ALL {
+            let Some(at) =
+                (level..self.levels.len()).find(|at| self.levels.get(*at).is_some_and(|here| here.has(hook)))
+            else {
+                continue;
+            };
+            let scripts = self.clone();
+            let function = lua.create_async_function(move |lua, request: Lv| {
+                let scripts = scripts.clone();
+                async move { scripts.call_level(&lua, at, hook, request).await }
+            })?;
+            base.raw_set(hook.as_str(), function)?;
+        }
+        base.set_readonly(true);
+        Ok(base)
+    }
+
+    async fn call_level(&self, lua: &Lua, level: usize, hook: Hook, request: Lv) -> mlua::Result<Lv> {
+        let context = self.host.context("base")?;
+        let Some(here) = self.levels.get(level) else { return Err(mistake("no such level")) };
+        if let Some(file) = here.executables.get(&hook) {
+            let request = Out { secrets: true, max: 64 << 20 }.json(&request)?;
+            let path = place(here, file, &context.settings.copies()).map_err(|error| {
+                failed(HookErrorKind::Internal, format!("{file} cannot be executed: {error}"))
+            })?;
+            let cancel = context.cancel.child_token();
+            let _ended_with_the_call = cancel.clone().drop_guard();
+            let running = Arc::clone(&context);
+            let task =
+                self.host.runtime()?.spawn(async move { exec::run(&running, &path, hook, &request).await });
+            let answer = task.await.map_err(|error| mistake(format!("base.{}: {error}", hook.as_str())))?;
+            let answer = answer.map_err(|error| mlua::Error::external(super::fault::Failed(error)))?;
+            return Into::PLAIN.lua(lua, &answer);
+        }
+        let function: Function = self.hooks(lua, level)?.get(hook.as_str())?;
+        function.call_async::<Lv>(request).await
+    }
+
+    /// Calls one hook.
+    pub(crate) async fn call(
+        &self,
+        lua: &Lua,
+        level: usize,
+        hook: Hook,
+        request: &Value,
+    ) -> mlua::Result<Value> {
+        let hooks = self.hooks(lua, level)?;
+        let function: Function = hooks
+            .get::<Option<Function>>(hook.as_str())?
+            .ok_or_else(|| mistake(format!("hooks.lua has no function `{}`", hook.as_str())))?;
+        let Some(context) = &self.call else { return Err(mistake("no call")) };
+        self.host.loading.store(false, Ordering::Relaxed);
+        let request = frozen(lua, hook, request, &context.secret_params)?;
+        let result = function.call_async::<Lv>(request).await?;
+        if result.is_nil() {
+            return match hook {
+                Hook::Terminate
+                | Hook::Prepare
+                | Hook::OnRunning
+                | Hook::OnConnect
+                | Hook::OnDisconnect
+                | Hook::OnParams
+                | Hook::OnEnded => Ok(Value::Object(serde_json::Map::new())),
+                _ => Err(mistake(format!("`{}` returned nothing", hook.as_str()))),
+            };
+        }
+        Out { secrets: false, max: context.version.run.output }
+            .json(&result)
+            .map_err(|error| mistake(format!("the result of `{}`: {error}", hook.as_str())))
+    }
+}
+
+/// The request: nothing can change it, and reading a member that no request has is a mistake.
+fn frozen(lua: &Lua, hook: Hook, request: &Value, secrets: &[String]) -> mlua::Result<Lv> {
+    let value = Into { frozen: true, secrets }.lua(lua, request)?;
+    let event = matches!(
+        hook,
+        Hook::OnRunning | Hook::OnConnect | Hook::OnDisconnect | Hook::OnParams | Hook::OnEnded
+    );
+    if let Lv::Table(table) = &value
+        && !event
+    {
+        let meta = lua.create_table()?;
+        meta.raw_set(
+            "__index",
+            lua.create_function(move |_, (_, name): (Lv, Lv)| match name {
+                Lv::String(name) if OPTIONAL.iter().any(|known| name.as_bytes() == known.as_bytes()) => {
+                    Ok(Lv::Nil)
+                }
+                Lv::String(name) => {
+                    let name = name.to_string_lossy();
+                    let hint = crate::load::closest(&name, OPTIONAL.into_iter())
+                        .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+                    Err(mistake(format!("the request of `{}` has no `{name}`{hint}", hook.as_str())))
+                }
+                _ => Ok(Lv::Nil),
+            })?,
+        )?;
+        meta.set_readonly(true);
+        table.set_readonly(false);
+        table.set_metatable(Some(meta))?;
+        table.set_readonly(true);
+    }
+    Ok(value)
+}
+
+/// A flag that ends a VM.
+pub(crate) type Over = Arc<AtomicBool>;

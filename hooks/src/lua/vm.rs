@@ -1,0 +1,96 @@
+//! A fresh VM with nothing in it that could reach outside, and limits that nothing inside can outlive.
+//!
+//! What is allowed is listed; everything else is removed. Time is a flag that the interrupt only loads: it is set from
+//! outside and stays set, so `pcall` catches the first error and nothing after it. Memory is the allocator's cap.
+//! `sandbox(true)` comes last: it freezes libraries, metatables and globals.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mlua::{Lua, LuaOptions, StdLib, Value, VmState};
+
+/// Globals that stay.
+const ALLOWED: [&str; 25] = [
+    "_VERSION",
+    "assert",
+    "error",
+    "getmetatable",
+    "ipairs",
+    "next",
+    "pairs",
+    "pcall",
+    "rawequal",
+    "rawget",
+    "rawlen",
+    "rawset",
+    "select",
+    "setmetatable",
+    "tonumber",
+    "tostring",
+    "type",
+    "typeof",
+    "unpack",
+    "xpcall",
+    "string",
+    "table",
+    "math",
+    "utf8",
+    "bit32",
+];
+
+/// The error that a script sees once its time is over.
+pub(crate) const OVER: &str = "the hook's time is over";
+
+/// Native functions whose cost grows with the product of their arguments never see large ones: nothing can interrupt
+/// them. `buffer` is left out whole, as nothing here needs it.
+const PRELUDE: &str = r#"
+local move, find, split = table.move, string.find, string.split
+local most = 1000000
+table.move = function(from, first, last, to, into)
+  if type(first) == "number" and type(last) == "number" and last - first >= most then
+    error("table.move: more than " .. most .. " elements", 2)
+  end
+  return move(from, first, last, to, into)
+end
+local function product(text, other, name)
+  if type(text) == "string" and type(other) == "string" and #text * #other > 134217728 then
+    error("string." .. name .. ": texts too large to search", 3)
+  end
+end
+string.find = function(text, pattern, first, plain)
+  product(text, pattern, "find")
+  return find(text, pattern, first, plain)
+end
+string.split = function(text, separator)
+  product(text, separator, "split")
+  return split(text, separator)
+end
+"#;
+
+/// Makes a VM; `over` ends it as soon as it is set.
+pub(crate) fn new(memory: usize, over: Arc<AtomicBool>) -> mlua::Result<Lua> {
+    let libraries = StdLib::TABLE | StdLib::STRING | StdLib::UTF8 | StdLib::BIT | StdLib::MATH;
+    // Catching panics keeps `pcall` yieldable, which async host functions need.
+    let lua = Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(true))?;
+    let globals = lua.globals();
+    for pair in globals.pairs::<Value, Value>() {
+        let (name, _) = pair?;
+        let allowed = matches!(&name, Value::String(name) if ALLOWED.iter().any(|known| name.as_bytes() == known.as_bytes()));
+        if !allowed {
+            globals.raw_set(name, Value::Nil)?;
+        }
+    }
+    lua.set_memory_limit(memory)?;
+    lua.set_interrupt(move |lua| {
+        if !over.load(Ordering::Relaxed) {
+            return Ok(VmState::Continue);
+        }
+        let place = lua.inspect_stack(0, |frame| {
+            let line = frame.current_line()?;
+            Some(format!("{}:{line}: ", frame.source().short_src?))
+        });
+        Err(mlua::Error::runtime(format!("{}{OVER}", place.flatten().unwrap_or_default())))
+    });
+    lua.load(PRELUDE).set_name("=sandbox").exec()?;
+    Ok(lua)
+}
