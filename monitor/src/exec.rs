@@ -95,8 +95,11 @@ pub(crate) async fn exec(monitor: &Monitor, stream: LinkStream, start: ExecStart
                 }
                 None => match ended {
                     Some(ended) => break Some(ended),
-                    // Its streams are closed, it lives on.
-                    None => break (&mut end).await.ok(),
+                    // Its streams are closed, it lives on; its client may still go away.
+                    None => tokio::select! {
+                        how = &mut end => break how.ok(),
+                        _ = &mut client => break None,
+                    },
                 },
             },
             how = &mut end, if ended.is_none() => {

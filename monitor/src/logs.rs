@@ -51,6 +51,7 @@ pub(crate) async fn logs(
     };
     tokio::select! {
         () = write => {}
-        () = async { while let Ok(Some(_)) = reader.recv().await {} std::future::pending::<()>().await } => {}
+        // A reader that goes away is noticed also while nothing is printed.
+        () = async { while let Ok(Some(_)) = reader.recv().await {} } => {}
     }
 }

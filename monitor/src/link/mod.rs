@@ -40,6 +40,8 @@ pub(crate) async fn keep(monitor: Arc<Monitor>) {
             },
             Err(Refused::Never) => {
                 say("the launcher does not know this credential; it is not asked again");
+                // Nobody will ever take the report: the command's end is then the job's.
+                monitor.released.send_replace(true);
                 return;
             }
             Err(Refused::Over) => return end(&monitor),
