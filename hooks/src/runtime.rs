@@ -314,7 +314,7 @@ impl Hooks {
         let _ = tokio::time::timeout(call.deadline / 4, looked).await;
         let Some(version) = inner.shelf.version(&call.template) else {
             let why = inner.shelf.entry(&call.template).and_then(|entry| entry.message);
-            let why = why.map_or_else(|| "there is no such template".to_owned(), |why| why);
+            let why = why.unwrap_or_else(|| "there is no such template".to_owned());
             return refused(
                 HookErrorKind::Misconfigured,
                 format!("template {} cannot be used: {why}", call.template),

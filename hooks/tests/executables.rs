@@ -271,7 +271,7 @@ async fn a_child_that_keeps_the_pipe_delays_nothing_and_is_ended() {
         &[(
             "submit",
             &format!(
-                "setsid env -u WHARF_INSTANCE sh -c 'sleep 600; : {tag}-dropped' >/dev/null 2>&1 & echo 44"
+                "setsid env -u WHARF_INSTANCE sh -c 'sleep 600; : {tag}-dropped' >/dev/null 2>&1 & sleep 0.3; echo 44"
             ),
         )],
     );

@@ -14,10 +14,9 @@ use wharf_protocol::SessionId;
 /// Runs a body as the `logs` hook and returns its text.
 async fn text(bench: &Bench, manifest: &str, body: &str, request: Value) -> String {
     bench.lua("t", manifest, &format!("function M.logs(req)\n{body}\nend"));
-    match answer(&bench.hooks(), "t", Hook::Logs, request).await {
-        HookAnswer::Logs(Logs::Text(text)) => text,
-        other => panic!("{other:?}"),
-    }
+    let hooks = bench.hooks();
+    let HookAnswer::Logs(Logs::Text(text)) = answer(&hooks, "t", Hook::Logs, request).await else { panic!() };
+    text
 }
 
 #[tokio::test(flavor = "multi_thread")]

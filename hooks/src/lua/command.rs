@@ -1,4 +1,5 @@
 //! `host.exec`: a listed command with a cleaned environment, its own group, and a deadline within the hook's.
+#![expect(clippy::wildcard_enum_match_arm, reason = "whatever else a Lua value is, it is refused")]
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,5 @@
 //! The `host` table, `log`, and the backend's module: every door out of a script.
+#![expect(clippy::wildcard_enum_match_arm, reason = "whatever else a Lua value is, it is refused")]
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -229,7 +230,7 @@ fn fail(_: &Lua, (kind, message, options): (String, LuaString, Option<Table>)) -
                 "field" => error.field = Some(shown(&value)),
                 "retry_after" => error.retry_after = Some(duration("host.fail: `retry_after`", &value)?),
                 "detail" => {
-                    error.message = crate::answer::shorten(format!("{}: {}", error.message, shown(&value)))
+                    error.message = crate::answer::shorten(format!("{}: {}", error.message, shown(&value)));
                 }
                 other => {
                     let message = format!(
