@@ -1,1 +1,6 @@
-//! Placeholder.
+//! Backends: typed drivers of what runs jobs, and the functions that hooks call.
+//!
+//! One module each. A backend never decides about sessions and stores nothing of the launcher's; templates' hooks
+//! put its verbs together. Start with [`shell`], the smallest.
+
+pub mod shell;

@@ -9,10 +9,36 @@
 //! Nothing here knows HTTP, SQL, Lua, Docker, a terminal or `$HOME`. Start reading at [`record`], then `state`, then
 //! `driver`.
 
+mod actions;
+pub mod actor;
+pub mod admission;
 pub mod backend;
 pub mod clock;
+mod driver;
+mod effects;
+mod feed;
+pub mod fence;
+mod files;
 pub mod hook;
+mod inner;
+pub mod keys;
+mod launcher;
 pub mod link;
+pub mod params;
+mod poller;
+pub mod random;
 pub mod record;
+mod requests;
+pub mod state;
 pub mod store;
+mod streams;
+mod sweeper;
 pub mod template;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use inner::{Parts, Settings};
+pub use launcher::{
+    Admitted, Entry, FeedItem, Figures, Launcher, LinkId, ListFilter, OpenError, Refusal, Started,
+    Terminated, WaitFor,
+};

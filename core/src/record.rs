@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wharf_protocol::monitor::{Incarnation, Limits, SnapshotShare};
 use wharf_protocol::session::{Params, Tags};
-use wharf_protocol::{End, JobState, Phase, Reason, SessionId, State, Time};
+use wharf_protocol::{End, EndCause, JobState, Phase, Reason, SessionId, ShareId, State, Time};
 
 /// All that is durable of one session.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +48,8 @@ pub struct Record {
     pub env: BTreeMap<String, String>,
     /// Who else may enter.
     pub shares: Vec<SnapshotShare>,
+    /// Shares that were withdrawn: should the session be purged and come back, they do not.
+    pub withdrawn: Vec<ShareId>,
     /// When it was recorded.
     pub created_at: Time,
     /// When the scheduler took it.
@@ -121,6 +123,8 @@ pub struct Wish {
     pub at: Time,
     /// Who said it.
     pub by: String,
+    /// What the end is to be called: `terminated`, or `timeout` when its lifetime was over.
+    pub cause: EndCause,
     /// From the clean attempts to the kill, when the user said so.
     pub grace: Option<Duration>,
     /// A terminate hook was started and its verdict is not known: after a crash it is run again.
@@ -175,6 +179,8 @@ pub struct Rules {
     pub status: bool,
     /// The backend may start the same job again by itself.
     pub requeue: bool,
+    /// Ends a session that ran for so long.
+    pub max_lifetime: Option<Duration>,
 }
 
 /// What only lives in memory: whether a monitor is linked.
@@ -233,7 +239,7 @@ pub struct Tombstone {
     /// It had ended, or somebody wished it to: its monitor is told to end.
     pub over: bool,
     /// Shares withdrawn before the purge: they do not come back.
-    pub withdrawn: Vec<wharf_protocol::ShareId>,
+    pub withdrawn: Vec<ShareId>,
     /// When it was made.
     pub at: Time,
     /// When it may be forgotten: later than any credential of the session is valid.

@@ -2,7 +2,7 @@
 //!
 //! One launcher owns it. Live sessions are driven from memory by their drivers; the store is the truth after a
 //! restart and the only home of ended ones. Implementations: SQLite (`wharf-store`) and memory (feature
-//! `testing`), both held to [`conformance`](crate::testing::conformance).
+//! `testing`), both held to the suite in `testing::store`.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ pub enum Change {
     },
     /// Deletes the record and its history; keys that named it are marked purged. Nothing if there is none.
     Purge(SessionId),
-    /// Appends to a session's history.
+    /// Appends to a session's history. Nothing if there is no such session: what ends after a purge is not kept.
     History {
         /// The session.
         id: SessionId,
@@ -40,7 +40,7 @@ pub enum Change {
     ClaimKey(KeyRecord),
     /// Keeps a hook run.
     Trace(Box<Trace>),
-    /// Adds an API token.
+    /// Adds an API token; a [`StoreError::Conflict`] if there is one of that id.
     AddToken(TokenRecord),
     /// Revokes one.
     RevokeToken(TokenId),
@@ -187,7 +187,7 @@ pub enum StoreError {
         detail: String,
     },
     /// The file was written by a newer release.
-    #[error("{path} has schema {found}, this release knows up to {known}", path = path.display())]
+    #[error("{path} was written by a newer release: schema {found}, this one knows up to {known}", path = path.display())]
     TooNew {
         /// The file.
         path: PathBuf,

@@ -1,2 +1,107 @@
-//! Placeholder.
-fn main() {}
+//! `wharf-monitor`: the small program beside the user's command inside a job.
+//!
+//! ```text
+//! bootstrap file ─▶ monitor ─▶ the command, its terminal, its output (supervise, output, terminal)
+//!                      └──── one outbound link to a launcher, dialled for ever (link)
+//! ```
+//!
+//! It needs nothing on its host: static, no user database, no resolver library. It obeys nobody who cannot prove
+//! to hold the launcher's key, takes the command's descendants down with it, and exits with the command's own code.
+
+mod bootstrap;
+mod detach;
+mod endpoint;
+mod exec;
+mod link;
+mod logs;
+mod monitor;
+mod output;
+mod pty;
+mod reaper;
+mod spawn;
+mod supervise;
+mod terminal;
+mod tree;
+mod tunnel;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The program beside a session's command.
+#[derive(Debug, Parser)]
+#[command(name = "wharf-monitor", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a session
+    Run {
+        /// The bootstrap file
+        #[arg(long)]
+        bootstrap: PathBuf,
+        /// Leave the caller's process group, print the job id, and return
+        #[arg(long)]
+        detach: bool,
+    },
+    /// What `run --detach` starts
+    #[command(hide = true)]
+    Detached {
+        #[arg(long)]
+        bootstrap: PathBuf,
+    },
+    /// Tell of endpoints, from inside the session
+    Endpoint {
+        #[command(subcommand)]
+        command: EndpointCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum EndpointCommand {
+    /// Declare an endpoint
+    Add {
+        /// Its name
+        name: String,
+        /// http, tcp or vnc
+        kind: String,
+        /// A port on loopback, or the path of a Unix socket
+        place: String,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Run { bootstrap, detach: true } => detach::detach(&bootstrap).map(|()| 0),
+        Command::Run { bootstrap, detach: false } => {
+            if detach::is_marked() {
+                Err(detach::unmark())
+            } else {
+                supervise::run(&bootstrap)
+            }
+        }
+        Command::Detached { bootstrap } => {
+            detach::detached(&bootstrap).and_then(|()| supervise::run(&bootstrap))
+        }
+        Command::Endpoint { command: EndpointCommand::Add { name, kind, place } } => {
+            endpoint::add(name, &kind, &place).map(|()| 0)
+        }
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            say(&error.to_string());
+            ExitCode::from(78)
+        }
+    }
+}
+
+/// A line for whoever looks into the job's own log.
+pub(crate) fn say(text: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "wharf-monitor: {}", text.escape_debug());
+}

@@ -1,0 +1,257 @@
+//! The only place where all parts meet: the launcher is put together here, and taken apart again.
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::Digest as _;
+use wharf_backends::shell::Shell;
+use wharf_core::backend::Backend;
+use wharf_core::clock::SystemClock;
+use wharf_core::hook::User;
+use wharf_core::store::{Change, Store as _};
+use wharf_core::{Launcher, Parts, Settings};
+use wharf_hooks::{Hooks, HooksConfig};
+use wharf_server::{ListenAddr, Server, ServerConfig};
+use wharf_store::{Ownership, SqliteStore};
+
+/// The static monitor for this host's architecture.
+pub(crate) const MONITOR: &[u8] = include_bytes!(env!("WHARF_MONITOR_BYTES"));
+
+/// What `serve` and `demo` decide.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// DATA.
+    pub(crate) data_dir: PathBuf,
+    /// Directories of templates.
+    pub(crate) template_dirs: Vec<PathBuf>,
+    /// Where to listen; empty: the per-user socket and loopback.
+    pub(crate) listen: Vec<ListenAddr>,
+    /// Plain HTTP for other hosts.
+    pub(crate) insecure_http: bool,
+    /// Certificate and key of `https` listeners.
+    pub(crate) tls: Option<wharf_server::Tls>,
+    /// The page's own domain.
+    pub(crate) web_domain: Option<String>,
+    /// Addresses that monitors on other hosts use.
+    pub(crate) advertise: Vec<String>,
+    /// Another monitor program.
+    pub(crate) monitor: Option<PathBuf>,
+    /// Where logs hooks may point to.
+    pub(crate) logs_roots: Vec<PathBuf>,
+    /// Hooks at once; 0: the default.
+    pub(crate) max_hooks: usize,
+    /// What the core is to keep to.
+    pub(crate) settings: Settings,
+}
+
+/// Why a launcher cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AssembleError {
+    /// A directory or file.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another launcher.
+    #[error(transparent)]
+    Owner(#[from] wharf_store::OwnerError),
+    /// The datastore.
+    #[error(transparent)]
+    Store(#[from] wharf_core::store::StoreError),
+    /// Listeners.
+    #[error(transparent)]
+    Bind(#[from] wharf_server::BindError),
+    /// Templates.
+    #[error(transparent)]
+    Hooks(#[from] wharf_hooks::HooksError),
+    /// Keys, datastore, session directories.
+    #[error(transparent)]
+    Launcher(#[from] wharf_core::OpenError),
+    /// The monitor program.
+    #[error("the monitor {path} cannot be used: {detail}", path = path.display())]
+    Monitor {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        detail: String,
+    },
+}
+
+/// A launcher that is about to serve.
+#[derive(Debug)]
+pub(crate) struct Assembled {
+    pub(crate) launcher: Launcher,
+    pub(crate) server: Server,
+    pub(crate) node: String,
+    /// Given up last.
+    pub(crate) ownership: Ownership,
+}
+
+fn make_dir(path: &Path, mode: u32) -> Result<(), AssembleError> {
+    let failed = |source| AssembleError::Io { path: path.to_owned(), source };
+    std::fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(failed)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(failed)
+}
+
+/// Writes the monitor once, by its content; the path of the program.
+pub(crate) fn write_monitor(data_dir: &Path) -> Result<PathBuf, AssembleError> {
+    let hash: String = sha2::Sha256::digest(MONITOR).iter().map(|byte| format!("{byte:02x}")).collect();
+    let dir = data_dir.join("monitor").join(&hash[..16]);
+    let path = dir.join("wharf-monitor");
+    let failed = |source| AssembleError::Io { path: path.clone(), source };
+    make_dir(&data_dir.join("monitor"), 0o755)?;
+    make_dir(&dir, 0o755)?;
+    if std::fs::read(&path).is_ok_and(|found| found == MONITOR) {
+        return Ok(path);
+    }
+    let draft = dir.join(".wharf-monitor.new");
+    let _ = std::fs::remove_file(&draft);
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(&draft).map_err(failed)?;
+    io::Write::write_all(&mut file, MONITOR).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    drop(file);
+    std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
+    std::fs::rename(&draft, &path).map_err(failed)?;
+    Ok(path)
+}
+
+/// A monitor of the site's own has to be one.
+fn check_monitor(path: &Path) -> Result<PathBuf, AssembleError> {
+    let unusable = |detail: String| AssembleError::Monitor { path: path.to_owned(), detail };
+    let path = std::path::absolute(path).map_err(|error| unusable(error.to_string()))?;
+    let output = std::process::Command::new(&path)
+        .arg("--version")
+        .output()
+        .map_err(|error| unusable(error.to_string()))?;
+    if output.status.success() && output.stdout.starts_with(b"wharf-monitor ") {
+        Ok(path)
+    } else {
+        Err(unusable("it does not answer --version as a wharf-monitor does".to_owned()))
+    }
+}
+
+/// Names the data directory, the same after every restart.
+fn instance(data_dir: &Path) -> Result<String, AssembleError> {
+    let path = data_dir.join("instance");
+    let failed = |source| AssembleError::Io { path: path.clone(), source };
+    if let Ok(text) = std::fs::read_to_string(&path)
+        && text.trim().len() >= 8
+    {
+        return Ok(text.trim().to_owned());
+    }
+    let made: String = wharf_core::random::bytes::<10>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let draft = path.with_extension("new");
+    std::fs::write(&draft, &made).map_err(failed)?;
+    std::fs::rename(&draft, &path).map_err(failed)?;
+    Ok(made)
+}
+
+/// Puts a launcher together: owner first, then store, listeners, hooks, and the launcher itself, which takes up
+/// where the last one stopped.
+pub(crate) async fn assemble(plan: Plan, owner: User) -> Result<Assembled, AssembleError> {
+    make_dir(&plan.data_dir, 0o700)?;
+    make_dir(&plan.data_dir.join("run"), 0o700)?;
+    let ownership = Ownership::claim(&plan.data_dir)?;
+    if let Some(before) = &ownership.taken_over {
+        tracing::warn!(
+            host = before.host,
+            pid = before.pid,
+            "took the data directory over from a launcher that is gone"
+        );
+    }
+    let store = Arc::new(SqliteStore::open(&plan.data_dir.join("wharf.db"))?);
+    let monitor = match &plan.monitor {
+        Some(path) => check_monitor(path)?,
+        None => write_monitor(&plan.data_dir)?,
+    };
+    let server = bind(&plan, &store).await?;
+    let monitor_socket = plan.data_dir.join("run/monitor/sock");
+    let mut addresses = vec![format!("unix:{}", monitor_socket.display())];
+    addresses.extend(plan.advertise.iter().cloned());
+    addresses.extend(server.addresses().into_iter().filter(|address| address.starts_with("http")));
+    let backends: Vec<Arc<dyn Backend>> = vec![Arc::new(Shell)];
+    let hooks = Hooks::new(HooksConfig {
+        template_dirs: plan.template_dirs,
+        builtin: wharf_hooks::builtin(),
+        data_dir: plan.data_dir.clone(),
+        instance: instance(&plan.data_dir)?,
+        backends: backends.clone(),
+        path: std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned()),
+        home: owner.home.clone(),
+        user: owner.name.clone(),
+        logs_roots: plan.logs_roots,
+        max_hooks: plan.max_hooks,
+    })?;
+    let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let launcher = Launcher::open(Parts {
+        data_dir: plan.data_dir,
+        node: node.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        owner,
+        store,
+        hooks: Arc::new(hooks.clone()),
+        catalog: Arc::new(hooks),
+        backends,
+        clock: Arc::new(SystemClock),
+        monitor,
+        addresses,
+        settings: plan.settings,
+    })
+    .await?;
+    Ok(Assembled { launcher, server, node, ownership })
+}
+
+/// Binds; a port that was picked once is tried again at the next start.
+async fn bind(plan: &Plan, store: &SqliteStore) -> Result<Server, AssembleError> {
+    const PORT: &str = "http.port";
+    let mut config = ServerConfig {
+        listen: plan.listen.clone(),
+        monitor_socket: plan.data_dir.join("run/monitor/sock"),
+        insecure_http: plan.insecure_http,
+        tls: plan.tls.clone(),
+        web_domain: plan.web_domain.clone(),
+    };
+    if config.listen.is_empty() {
+        config.listen = vec![
+            ListenAddr::Unix(plan.data_dir.join("run/wharf.sock")),
+            ListenAddr::Http("127.0.0.1:0".to_owned()),
+        ];
+    }
+    let picks = |listen: &ListenAddr| matches!(listen, ListenAddr::Http(place) | ListenAddr::Https(place) if place.ends_with(":0"));
+    let before = store.meta(PORT).await?.and_then(|port| port.parse::<u16>().ok());
+    if let Some(port) = before
+        && let Some(at) = config.listen.iter().position(picks)
+    {
+        let mut same = config.clone();
+        match &mut same.listen[at] {
+            ListenAddr::Http(place) | ListenAddr::Https(place) => {
+                *place = format!("{}:{port}", place.trim_end_matches(":0"));
+            }
+            ListenAddr::Unix(_) => {}
+        }
+        match Server::bind(same).await {
+            Ok(server) => return Ok(server),
+            Err(wharf_server::BindError::Taken { address }) if address.ends_with(&format!(":{port}")) => {
+                tracing::warn!(
+                    port,
+                    "the port of the last start is in use by another program; another one is picked"
+                );
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let server = Server::bind(config).await?;
+    if let Some(port) = server.ports().first() {
+        let value = Some(port.to_string());
+        if let Err(error) = store.commit(vec![Change::Meta { name: PORT.to_owned(), value }]).await {
+            tracing::warn!(%error, "the port cannot be remembered");
+        }
+    }
+    Ok(server)
+}

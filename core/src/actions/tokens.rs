@@ -1,0 +1,179 @@
+//! API tokens and the page's sign-in: who comes with a secret.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use subtle::ConstantTimeEq as _;
+use wharf_protocol::api::{Scope, Token, TokenRequest};
+use wharf_protocol::{ErrorCode, Problem, Time, TokenId};
+
+use super::{forbidden, from_store};
+use crate::actor::{Actor, Standing};
+use crate::inner::Login;
+use crate::launcher::Launcher;
+use crate::params::is_unprintable;
+use crate::random;
+use crate::store::{Change, TokenRecord};
+
+/// How long a sign-in secret is good.
+const LOGIN: Duration = Duration::from_secs(60);
+/// How long a signed-in page stays so.
+const PAGE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+fn shown(record: &TokenRecord, token: Option<String>) -> Token {
+    Token {
+        id: record.id.clone(),
+        name: record.name.clone(),
+        user: record.user.clone(),
+        scope: record.scope,
+        token,
+        created_at: record.created_at,
+        expires_at: record.expires_at,
+    }
+}
+
+impl Launcher {
+    /// The launcher's own user, as who comes through the Unix socket.
+    pub fn owner_actor(&self) -> Actor {
+        Actor { user: self.inner.owner.name.clone(), standing: Standing::Owner, token: None }
+    }
+
+    /// Who comes with that token.
+    ///
+    /// # Errors
+    /// `unauthenticated`.
+    pub async fn authenticate(&self, token: &str) -> Result<Actor, Problem> {
+        let refused = || {
+            Problem::new(ErrorCode::Unauthenticated, "the token is not valid, or no longer")
+                .hint("make one with `wharf token create` on the launcher's host")
+        };
+        let hash = random::hash(token);
+        let now = self.inner.clock.now();
+        let tokens = self.inner.store.tokens().await.map_err(|error| from_store(&error))?;
+        let record = tokens
+            .into_iter()
+            .find(|record| bool::from(record.hash.ct_eq(&hash)))
+            .filter(|record| record.expires_at.is_none_or(|until| now < until))
+            .ok_or_else(refused)?;
+        let standing = match record.scope {
+            Scope::Full => Standing::Owner,
+            Scope::Read => Standing::Reader,
+            Scope::Guest => Standing::Guest { groups: Vec::new(), share: record.share },
+        };
+        Ok(Actor { user: record.user, standing, token: Some(record.id) })
+    }
+
+    /// Makes a token; its secret is told once.
+    ///
+    /// # Errors
+    /// `forbidden`, `invalid`.
+    pub async fn create_token(&self, by: &Actor, request: TokenRequest) -> Result<Token, Problem> {
+        if !by.is_owner() {
+            return Err(forbidden());
+        }
+        let owner = self.inner.owner.name.clone();
+        let user = match (request.scope, request.user) {
+            (Scope::Guest, None) => {
+                return Err(Problem::field("user", "is needed for a guest token: whom is it for?"));
+            }
+            (Scope::Guest, Some(user)) => user,
+            (Scope::Full | Scope::Read, Some(user)) if user != owner => {
+                return Err(Problem::field("user", format!("has to be {owner}, but for a guest token")));
+            }
+            (Scope::Full | Scope::Read, _) => owner,
+        };
+        let name = request.name.unwrap_or_else(|| "token".to_owned());
+        for (field, text) in [("user", &user), ("name", &name)] {
+            if text.is_empty() || text.chars().count() > 128 || is_unprintable(text) {
+                return Err(Problem::field(field, "has to be 1 to 128 printable characters"));
+            }
+        }
+        let now = self.inner.clock.now();
+        self.add_token(name, user, request.scope, request.expires_in.map(|dur| now.after(dur.0))).await
+    }
+
+    async fn add_token(
+        &self,
+        name: String,
+        user: String,
+        scope: Scope,
+        expires_at: Option<Time>,
+    ) -> Result<Token, Problem> {
+        let secret = random::secret("wht");
+        let record = TokenRecord {
+            id: TokenId::from_random(random::id()),
+            name,
+            user,
+            scope,
+            share: None,
+            hash: random::hash(&secret),
+            created_at: self.inner.clock.now(),
+            expires_at,
+        };
+        let token = shown(&record, Some(secret));
+        self.inner.store.commit(vec![Change::AddToken(record)]).await.map_err(|error| from_store(&error))?;
+        Ok(token)
+    }
+
+    /// All tokens, without their secrets.
+    ///
+    /// # Errors
+    /// `forbidden`.
+    pub async fn tokens(&self, by: &Actor) -> Result<Vec<Token>, Problem> {
+        if !by.is_owner() {
+            return Err(forbidden());
+        }
+        let tokens = self.inner.store.tokens().await.map_err(|error| from_store(&error))?;
+        Ok(tokens.iter().map(|record| shown(record, None)).collect())
+    }
+
+    /// Revokes one; streams that it let in are cut.
+    ///
+    /// # Errors
+    /// `unknown_token`.
+    pub async fn revoke_token(&self, by: &Actor, id: &TokenId) -> Result<(), Problem> {
+        if !self.tokens(by).await?.iter().any(|token| token.id == *id) {
+            return Err(Problem::new(ErrorCode::UnknownToken, "there is no such token"));
+        }
+        let changes = vec![Change::RevokeToken(id.clone())];
+        self.inner.store.commit(changes).await.map_err(|error| from_store(&error))?;
+        self.inner.streams.revoke(id);
+        let _ = self.inner.revoked.send(id.clone());
+        Ok(())
+    }
+
+    /// A one-time secret for the page's sign-in, and until when it is good.
+    ///
+    /// # Errors
+    /// `forbidden`.
+    pub fn create_login(&self, by: &Actor) -> Result<(String, Time), Problem> {
+        if !by.is_owner() {
+            return Err(forbidden());
+        }
+        let secret = random::secret("whl");
+        let until = self.inner.clock.now().after(LOGIN);
+        let mut logins = self.inner.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        logins.push(Login { hash: random::hash(&secret), until });
+        Ok((secret, until))
+    }
+
+    /// Spends a one-time secret for a token of the page's own.
+    ///
+    /// # Errors
+    /// `not_found` for a secret that is wrong, spent or over.
+    pub async fn login(&self, secret: &str) -> Result<Token, Problem> {
+        let now = self.inner.clock.now();
+        let hash = random::hash(secret);
+        let good = {
+            let mut logins = self.inner.logins.lock().unwrap_or_else(PoisonError::into_inner);
+            logins.retain(|login| now < login.until);
+            let found = logins.iter().position(|login| bool::from(login.hash.ct_eq(&hash)));
+            found.map(|at| logins.swap_remove(at)).is_some()
+        };
+        if !good {
+            return Err(Problem::new(ErrorCode::NotFound, "this sign-in is not valid, or no longer"));
+        }
+        let owner = self.inner.owner.name.clone();
+        self.add_token("page".to_owned(), owner, Scope::Full, Some(now.after(PAGE))).await
+    }
+}

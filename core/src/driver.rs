@@ -1,0 +1,514 @@
+//! One task drives one session: everything else only sends it mail.
+//!
+//! ```text
+//! mail or moment ─▶ step (pure) ─▶ store.commit ─▶ publish ─▶ effects (tasks of their own) ─▶ mail
+//!                                      │ fails
+//!                                      └─ a user's change: refused; a fact: kept and written again until it goes
+//! ```
+//!
+//! Nothing is acknowledged, published or carried out before it is durable. The task never waits for a hook or a
+//! monitor; it waits only for the store.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, debug, error, info, warn};
+use wharf_protocol::api::HistoryEntry;
+use wharf_protocol::monitor::{Incarnation, LauncherSays, LinkClaim, Resume, Welcome};
+use wharf_protocol::signed::Purpose;
+use wharf_protocol::{SessionId, Time};
+
+use crate::fence::{Fence, fence};
+use crate::hook::{HookError, JobReport};
+use crate::inner::{Handle, Inner, View};
+use crate::launcher::{LinkId, Refusal};
+use crate::link::ControlLink;
+use crate::record::{LinkState, Record, Stage, Tombstone};
+use crate::requests;
+use crate::state::{Due, Effect, Event, Session, step};
+use crate::store::{Change, StoreError};
+
+/// Mail.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// A fact, with what else is to be written down with it.
+    Fact(Event, Vec<Change>),
+    /// The scheduler was heard.
+    Reported(String, JobReport),
+    /// A user's change.
+    Ask(Event, oneshot::Sender<Result<Arc<Record>, StoreError>>),
+    /// A user wants the end; the verdict of a terminate hook comes later, if one runs.
+    Terminate { event: Event, reply: oneshot::Sender<Result<Terminating, StoreError>> },
+    /// A genuine monitor wants in.
+    Register {
+        claim: LinkClaim,
+        link: Arc<dyn ControlLink>,
+        reply: oneshot::Sender<Result<(LinkId, Box<Welcome>), Refusal>>,
+    },
+    /// A word of the monitor of that link.
+    Said(u64, Event),
+    /// Forget the session, if its link is still as it was probed.
+    Purge {
+        /// The link that did not answer; `None`: there was none.
+        silent: Option<u64>,
+        reply: oneshot::Sender<Result<Purged, StoreError>>,
+    },
+    /// Publish again: what is not in the record has changed.
+    Touch,
+    /// Hand the monitor a new credential.
+    Renew,
+    /// The link there is now.
+    Link(oneshot::Sender<Option<(u64, Arc<dyn ControlLink>)>>),
+}
+
+/// What came of a purge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purged {
+    /// Forgotten.
+    Done,
+    /// Another link has come meanwhile: probe that.
+    Changed,
+    /// The session has ended meanwhile.
+    Ended,
+}
+
+/// What a terminate set going.
+#[derive(Debug)]
+pub(crate) struct Terminating {
+    /// A terminate hook's verdict.
+    pub(crate) verdict: oneshot::Receiver<Result<(), HookError>>,
+    /// A hook runs for a session that no monitor serves: the verdict is waited for in any case.
+    pub(crate) awaited: bool,
+}
+
+/// Sends mail to a driver's own task, from the tasks that carry out its effects.
+pub(crate) type Mail = mpsc::UnboundedSender<Command>;
+
+/// Makes a driver for a record and starts it; `None` when the session has one.
+pub(crate) fn start(inner: &Arc<Inner>, record: Record) -> Option<Handle> {
+    let (mail, inbox) = mpsc::unbounded_channel();
+    let view = View {
+        record: Arc::new(record.clone()),
+        link: LinkState::None,
+        serial: None,
+        linked_here: false,
+        checked_at: None,
+        gone: false,
+    };
+    let (publish, window) = watch::channel(view);
+    let handle = Handle { mail: mail.clone(), view: window };
+    if !inner.enlist(&record.id, handle.clone()) {
+        return None;
+    }
+    let span = tracing::info_span!("session", id = %record.id);
+    let driver = Driver {
+        session: Session { record, link: LinkState::None, acknowledged: false, boot: inner.boot },
+        inner: Arc::clone(inner),
+        mail,
+        inbox,
+        publish,
+        link: None,
+        dues: BTreeMap::new(),
+        stuck: VecDeque::new(),
+        verdicts: Vec::new(),
+        running: Running::default(),
+    };
+    tokio::spawn(driver.run().instrument(span));
+    Some(handle)
+}
+
+/// Hooks under way.
+#[derive(Debug, Default)]
+pub(crate) struct Running {
+    pub(crate) prepare: Option<CancellationToken>,
+    pub(crate) terminate: bool,
+    pub(crate) find: bool,
+    /// Submit hooks whose answer is still to come.
+    pub(crate) submits: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Driver {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) session: Session,
+    pub(crate) mail: Mail,
+    pub(crate) link: Option<(u64, Arc<dyn ControlLink>)>,
+    pub(crate) running: Running,
+    inbox: mpsc::UnboundedReceiver<Command>,
+    publish: watch::Sender<View>,
+    dues: BTreeMap<Due, Instant>,
+    /// Facts that could not be written yet, in their order.
+    stuck: VecDeque<(Event, Vec<Change>)>,
+    verdicts: Vec<oneshot::Sender<Result<(), HookError>>>,
+}
+
+impl Driver {
+    pub(crate) fn id(&self) -> &SessionId {
+        &self.session.record.id
+    }
+
+    async fn run(mut self) {
+        loop {
+            if self.session.record.is_ended() && self.stuck.is_empty() && self.running.submits == 0 {
+                break;
+            }
+            let retry = (!self.stuck.is_empty()).then(|| Instant::now() + Duration::from_millis(500));
+            let next = self.dues.iter().min_by_key(|(_, at)| **at).map(|(due, at)| (*due, *at));
+            tokio::select! {
+                mail = self.inbox.recv() => match mail {
+                    Some(mail) => {
+                        if self.take(mail).await {
+                            return self.close();
+                        }
+                    }
+                    None => return self.close(),
+                },
+                () = until(next.map(|(_, at)| at)) => {
+                    if let Some((due, _)) = next {
+                        self.dues.remove(&due);
+                        self.fact(Event::Due(due), Vec::new()).await;
+                    }
+                }
+                () = until(retry) => self.unstick().await,
+            }
+        }
+        self.close();
+    }
+
+    /// Leaves the registry; mail that came too late is dropped, and who waits for an answer looks again.
+    fn close(mut self) {
+        self.inner.discharge(self.id());
+        self.inbox.close();
+    }
+
+    /// Handles one piece of mail; `true` when the session was purged.
+    async fn take(&mut self, mail: Command) -> bool {
+        match mail {
+            Command::Fact(event, changes) => self.fact(event, changes).await,
+            Command::Reported(job, report) => {
+                let now = self.inner.clock.now();
+                self.publish.send_modify(|view| view.checked_at = Some(now));
+                self.fact(Event::Reported { job, report }, Vec::new()).await;
+            }
+            Command::Ask(event, reply) => {
+                let outcome = match self.unstuck().await {
+                    Ok(()) => self.apply(&event, &[]).await,
+                    Err(error) => Err(error),
+                };
+                let _ = reply.send(outcome.map(|()| Arc::new(self.session.record.clone())));
+            }
+            Command::Terminate { event, reply } => {
+                let outcome = match self.unstuck().await {
+                    Ok(()) => self.apply(&event, &[]).await,
+                    Err(error) => Err(error),
+                };
+                let _ = reply.send(outcome.map(|()| {
+                    let (send, verdict) = oneshot::channel();
+                    let awaited = self.running.terminate
+                        && matches!(self.session.record.stage, Stage::Pending { .. })
+                        && self.session.link != LinkState::Connected;
+                    if !self.session.record.is_ended() {
+                        self.verdicts.push(send);
+                    }
+                    Terminating { verdict, awaited }
+                }));
+            }
+            Command::Register { claim, link, reply } => {
+                let _ = reply.send(self.register(&claim, link).await);
+            }
+            Command::Said(serial, event) => {
+                if self.link.as_ref().is_some_and(|(current, _)| *current == serial) {
+                    if event == Event::LinkLost {
+                        self.link = None;
+                    }
+                    self.fact(event, Vec::new()).await;
+                }
+            }
+            Command::Purge { silent, reply } => {
+                let outcome = self.purge(silent).await;
+                let done = matches!(outcome, Ok(Purged::Done));
+                let _ = reply.send(outcome);
+                return done;
+            }
+            Command::Touch => self.published(),
+            Command::Link(reply) => {
+                let _ = reply.send(self.link.clone());
+            }
+            Command::Renew => {
+                if let Some((_, link)) = &self.link {
+                    let keys = self.inner.keys();
+                    let credential =
+                        requests::credential(&self.session.record, &keys, self.inner.clock.now());
+                    link.say(LauncherSays::Credential { credential, keys: keys.pins() });
+                }
+            }
+        }
+        false
+    }
+
+    /// Applies a fact; one that cannot be written down is kept until it can.
+    async fn fact(&mut self, event: Event, changes: Vec<Change>) {
+        if self.unstuck().await.is_err() {
+            self.stuck.push_back((event, changes));
+            return;
+        }
+        if let Err(error) = self.apply(&event, &changes).await {
+            warn!(%error, "a change cannot be written down; trying again");
+            self.stuck.push_back((event, changes));
+        }
+    }
+
+    async fn unstick(&mut self) {
+        let _ = self.unstuck().await;
+    }
+
+    /// Writes what could not be written before.
+    async fn unstuck(&mut self) -> Result<(), StoreError> {
+        while let Some((event, changes)) = self.stuck.front().cloned() {
+            self.apply(&event, &changes).await?;
+            self.stuck.pop_front();
+        }
+        Ok(())
+    }
+
+    /// One turn: decide, write down, publish, act.
+    async fn apply(&mut self, event: &Event, more: &[Change]) -> Result<(), StoreError> {
+        self.settle_hooks(event);
+        let effects = self.decide(event, more).await?;
+        self.act(effects);
+        if let Event::TerminateAnswered { outcome, .. } = event {
+            for waiting in self.verdicts.drain(..) {
+                let _ = waiting.send(outcome.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// A hook that has answered is no longer under way, also when its answer cannot be written down yet.
+    fn settle_hooks(&mut self, event: &Event) {
+        match event {
+            Event::Prepared(_) => self.running.prepare = None,
+            Event::SubmitAnswered { .. } => self.running.submits = self.running.submits.saturating_sub(1),
+            Event::FindAnswered(_) => self.running.find = false,
+            Event::TerminateAnswered { .. } => self.running.terminate = false,
+            Event::Resume
+            | Event::Reported { .. }
+            | Event::Registered { .. }
+            | Event::Acknowledged
+            | Event::LinkLost
+            | Event::Exited(_)
+            | Event::Terminate { .. }
+            | Event::Due(_)
+            | Event::Edit { .. } => {}
+        }
+    }
+
+    /// Decides and writes down; the effects are the caller's.
+    async fn decide(&mut self, event: &Event, more: &[Change]) -> Result<Vec<Effect>, StoreError> {
+        let now = self.inner.clock.now();
+        let mut step = step(&self.session, event, now);
+        let changed = step.touch || step.session.record != self.session.record;
+        let mut changes: Vec<Change> = Vec::with_capacity(1 + step.notes.len() + more.len());
+        if changed {
+            let was = self.session.record.rev;
+            step.session.record.rev = was + 1;
+            changes.push(Change::Update { was, record: Box::new(step.session.record.clone()) });
+        }
+        for note in &step.notes {
+            changes.push(history(self.id(), now, note.event, &note.actor, &note.detail, None));
+        }
+        changes.extend_from_slice(more);
+        if !changes.is_empty() {
+            match self.inner.store.commit(changes).await {
+                Ok(()) => {}
+                Err(StoreError::Conflict) => {
+                    // Nobody else writes this record: were it so, going on would make it worse.
+                    error!("the record was changed behind the driver's back");
+                    return Err(StoreError::Conflict);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        for note in &step.notes {
+            info!(event = note.event, actor = note.actor, detail = %note.detail.escape_debug());
+        }
+        let ended = !self.session.record.is_ended() && step.session.record.is_ended();
+        let visible = changed || step.session.link != self.session.link;
+        self.session = step.session;
+        if ended && let Stage::Ended { end, .. } = &self.session.record.stage {
+            let cause = end.cause;
+            self.inner.count(|counters| *counters.ends.entry(cause).or_default() += 1);
+        }
+        if visible {
+            self.published();
+        }
+        Ok(step.effects)
+    }
+
+    /// Shows the session as it is.
+    fn published(&mut self) {
+        let view = View {
+            record: Arc::new(self.session.record.clone()),
+            link: self.session.link,
+            serial: self.link.as_ref().map(|(serial, _)| *serial),
+            linked_here: self.publish.borrow().linked_here || self.link.is_some(),
+            checked_at: self.publish.borrow().checked_at,
+            gone: false,
+        };
+        let session = self.inner.present(&view);
+        self.inner.feed.publish(self.id(), Some((Arc::clone(&view.record), session)));
+        self.publish.send_replace(view);
+    }
+
+    pub(crate) fn arm(&mut self, due: Due, at: Time) {
+        let wait = at.since(self.inner.clock.now());
+        self.dues.insert(due, Instant::now() + wait);
+    }
+
+    async fn register(
+        &mut self,
+        claim: &LinkClaim,
+        link: Arc<dyn ControlLink>,
+    ) -> Result<(LinkId, Box<Welcome>), Refusal> {
+        let keys = self.inner.keys();
+        let resume: Option<Resume> =
+            claim.resume.as_deref().and_then(|token| keys.verify(Purpose::Resume, token));
+        let incarnation = match fence(&self.session.record, self.session.link, claim, resume.as_ref()) {
+            Fence::Serve(incarnation) => incarnation,
+            Fence::Over => {
+                return Err(Refusal::Over("the session is over, or a newer monitor serves it".to_owned()));
+            }
+            Fence::Busy => {
+                let _ = self.inner.ask.send(self.session.record.template.clone());
+                let wait = Duration::from_secs(2);
+                return Err(Refusal::Later(wait, "another monitor is connected for this session".to_owned()));
+            }
+        };
+        let later = |_| Refusal::Later(Duration::from_secs(5), "the datastore takes no more".to_owned());
+        self.unstuck().await.map_err(later)?;
+        let old = self.link.take();
+        let serial = self.inner.next_serial();
+        let same = self.session.record.incarnation == Some(incarnation);
+        self.link = Some((serial, Arc::clone(&link)));
+        let event = Event::Registered { incarnation, job: claim.job_id.clone() };
+        let effects = match self.decide(&event, &[]).await {
+            Ok(effects) => effects,
+            Err(error) => {
+                self.link = old;
+                return Err(later(error));
+            }
+        };
+        if let Some((_, old)) = old {
+            if !same {
+                let message = "a newer monitor serves this session".to_owned();
+                old.say(LauncherSays::Refused { message, end: true, retry_after: None });
+            }
+            old.close();
+        }
+        let welcome = self.welcome(claim, incarnation, &effects);
+        // What the welcome says already need not be said again before it.
+        let rest = effects
+            .into_iter()
+            .filter(|effect| !matches!(effect, Effect::OrderEnd { .. } | Effect::PushSnapshot))
+            .collect();
+        self.act(rest);
+        Ok((LinkId { session: self.id().clone(), serial }, Box::new(welcome)))
+    }
+
+    fn welcome(&self, claim: &LinkClaim, incarnation: Incarnation, effects: &[Effect]) -> Welcome {
+        let keys = self.inner.keys();
+        let record = &self.session.record;
+        let end = effects.iter().find_map(|effect| match effect {
+            Effect::OrderEnd { grace } => Some(wharf_protocol::Dur(*grace)),
+            _ => None,
+        });
+        Welcome {
+            number: incarnation.number,
+            resume: keys.sign(
+                Purpose::Resume,
+                &Resume { id: record.id.clone(), incarnation, nonce: claim.nonce.clone() },
+            ),
+            snapshot: requests::snapshot(record, &keys),
+            credential: requests::credential(record, &keys, self.inner.clock.now()),
+            keys: keys.pins(),
+            proof: keys.sign(Purpose::Proof, &claim.nonce),
+            end,
+            node: self.inner.node.clone(),
+        }
+    }
+
+    async fn purge(&mut self, silent: Option<u64>) -> Result<Purged, StoreError> {
+        match &self.session.record.stage {
+            Stage::Ended { .. } => return Ok(Purged::Ended),
+            Stage::Pending { .. } => {}
+            Stage::Running { .. } => {
+                if self.link.as_ref().map(|(serial, _)| *serial) != silent {
+                    return Ok(Purged::Changed);
+                }
+            }
+        }
+        let now = self.inner.clock.now();
+        self.inner.store.commit(purge_changes(&self.session.record, now)).await?;
+        info!(event = "purged");
+        if let Some(prepare) = self.running.prepare.take() {
+            prepare.cancel();
+        }
+        if let Some((_, link)) = self.link.take() {
+            link.close();
+        }
+        self.inner.discharge(self.id());
+        self.inner.feed.publish(self.id(), None);
+        self.publish.send_modify(|view| view.gone = true);
+        debug!("its driver goes");
+        Ok(Purged::Done)
+    }
+}
+
+/// What a purge writes: the deletion, and a tombstone where there is something to remember.
+pub(crate) fn purge_changes(record: &Record, now: Time) -> Vec<Change> {
+    let over = record.is_ended() || record.wish.is_some();
+    let mut changes = vec![Change::Purge(record.id.clone())];
+    if over || !record.withdrawn.is_empty() {
+        changes.push(Change::Tombstone(Tombstone {
+            id: record.id.clone(),
+            over,
+            withdrawn: record.withdrawn.clone(),
+            at: now,
+            // Longer than any credential is valid: see `requests::credential`.
+            until: now.after(record.rules.queue).after(Duration::from_secs(100 * 24 * 3600)),
+        }));
+    }
+    changes
+}
+
+/// A line of history.
+pub(crate) fn history(
+    id: &SessionId,
+    at: Time,
+    event: &str,
+    actor: &str,
+    detail: &str,
+    trace: Option<String>,
+) -> Change {
+    Change::History {
+        id: id.clone(),
+        entry: HistoryEntry {
+            at,
+            event: event.to_owned(),
+            actor: actor.to_owned(),
+            detail: detail.to_owned(),
+            trace_id: trace,
+        },
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

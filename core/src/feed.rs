@@ -1,0 +1,159 @@
+//! The change feed: every published change, numbered, kept for a while, filtered for who listens.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{broadcast, mpsc};
+use wharf_protocol::api::SessionEvent;
+use wharf_protocol::{Session, SessionId};
+
+use crate::actor::{Actor, Standing};
+use crate::inner::Inner;
+use crate::launcher::FeedItem;
+use crate::record::Record;
+
+/// How many changes are kept for those who come back.
+const KEPT: usize = 4096;
+
+/// One published change.
+#[derive(Debug, Clone)]
+pub(crate) struct Published {
+    number: u64,
+    id: SessionId,
+    /// `None`: purged.
+    update: Option<(Arc<Record>, Arc<Session>)>,
+}
+
+/// The feed.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    /// Distinguishes this launcher's life.
+    epoch: String,
+    kept: Mutex<(u64, VecDeque<Published>)>,
+    live: broadcast::Sender<Published>,
+}
+
+impl Feed {
+    pub(crate) fn new() -> Self {
+        let (live, _) = broadcast::channel(KEPT);
+        let epoch = wharf_protocol::signed::encode(&crate::random::bytes::<6>()).replace('-', "_");
+        Self { epoch, kept: Mutex::new((0, VecDeque::new())), live }
+    }
+
+    /// Publishes a change, or with `None` a purge.
+    pub(crate) fn publish(&self, id: &SessionId, update: Option<(Arc<Record>, Session)>) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.0 += 1;
+        let change = Published {
+            number: kept.0,
+            id: id.clone(),
+            update: update.map(|(record, session)| (record, Arc::new(session))),
+        };
+        kept.1.push_back(change.clone());
+        if kept.1.len() > KEPT {
+            kept.1.pop_front();
+        }
+        // Sent under the lock, so that who subscribes under it misses nothing and sees nothing twice.
+        let _ = self.live.send(change);
+    }
+
+    fn id(&self, number: u64) -> String {
+        format!("{}-{number}", self.epoch)
+    }
+
+    /// What was missed since that id, `None` when that cannot be told; and what comes from now on.
+    fn since(&self, last: Option<&str>) -> (Option<Vec<Published>>, u64, broadcast::Receiver<Published>) {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = self.live.subscribe();
+        let missed = match last {
+            None => Some(Vec::new()),
+            Some(last) => last
+                .rsplit_once('-')
+                .filter(|(epoch, _)| *epoch == self.epoch)
+                .and_then(|(_, number)| number.parse::<u64>().ok())
+                .filter(|last| *last <= kept.0)
+                .filter(|last| kept.1.front().is_none_or(|first| first.number <= last + 1))
+                .map(|last| kept.1.iter().filter(|change| change.number > last).cloned().collect()),
+        };
+        (missed, kept.0, live)
+    }
+}
+
+/// Follows the feed for one listener until the listener goes or its token is revoked.
+pub(crate) async fn follow(
+    inner: Arc<Inner>,
+    actor: Actor,
+    last: Option<String>,
+    to: mpsc::Sender<FeedItem>,
+) {
+    let mut revoked = inner.revoked.subscribe();
+    let (missed, newest, mut live) = inner.feed.since(last.as_deref());
+    let mut visible = inner.visible_to(&actor);
+    match missed {
+        Some(missed) => {
+            for change in missed {
+                if !forward(&inner, &actor, &mut visible, change, &to).await {
+                    return;
+                }
+            }
+        }
+        None => {
+            if to.send(FeedItem::Reset { id: inner.feed.id(newest) }).await.is_err() {
+                return;
+            }
+        }
+    }
+    loop {
+        tokio::select! {
+            change = live.recv() => match change {
+                Ok(change) => {
+                    if !forward(&inner, &actor, &mut visible, change, &to).await {
+                        return;
+                    }
+                }
+                Err(broadcast::error::RecvError::Lagged(_)) => {
+                    let (_, newest, fresh) = inner.feed.since(None);
+                    live = fresh;
+                    if to.send(FeedItem::Reset { id: inner.feed.id(newest) }).await.is_err() {
+                        return;
+                    }
+                }
+                Err(broadcast::error::RecvError::Closed) => return,
+            },
+            token = revoked.recv() => {
+                if token.is_ok_and(|token| actor.token.as_ref() == Some(&token)) {
+                    for id in visible {
+                        let gone = FeedItem::Event { id: inner.feed.id(newest), event: SessionEvent::delete(&id) };
+                        if to.send(gone).await.is_err() {
+                            return;
+                        }
+                    }
+                    return;
+                }
+            }
+            () = to.closed() => return,
+        }
+    }
+}
+
+async fn forward(
+    inner: &Inner,
+    actor: &Actor,
+    visible: &mut HashSet<SessionId>,
+    change: Published,
+    to: &mpsc::Sender<FeedItem>,
+) -> bool {
+    let guest = matches!(actor.standing, Standing::Guest { .. });
+    let seen = change.update.as_ref().filter(|(record, _)| actor.rights(record, inner.clock.now()).is_some());
+    let event = match seen {
+        Some((_, session)) => {
+            if guest {
+                visible.insert(change.id.clone());
+            }
+            SessionEvent::update(session)
+        }
+        None if !guest || visible.remove(&change.id) => SessionEvent::delete(&change.id),
+        None => return true,
+    };
+    to.send(FeedItem::Event { id: inner.feed.id(change.number), event }).await.is_ok()
+}

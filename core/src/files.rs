@@ -1,0 +1,154 @@
+//! Session directories: `DATA/sessions/ID/`, and what a monitor finds in them.
+//!
+//! ```text
+//! sessions/ID/        0700   the launcher's and its hooks'
+//!   mount/            0755   what a container gets to see
+//!     bootstrap.json  0600   (0644 where another user's job reads it through the mount)
+//!     addresses       0644   read again before each dial: a launcher may move
+//! logs/ID/            0700   what an ended session had printed
+//! ```
+//!
+//! A directory outlives a purge: the session may come back.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use wharf_protocol::SessionId;
+use wharf_protocol::api::LogStream;
+use wharf_protocol::monitor::Bootstrap;
+
+/// The launcher's files below its data directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Files {
+    data: PathBuf,
+}
+
+/// A whole file or none: written beside, then named. `durable` also survives a crash of the host.
+fn write(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
+    let draft = path.with_extension("new");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&draft)?;
+    // The mode holds also under a strict umask.
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+    file.write_all(content)?;
+    file.sync_data()?;
+    fs::rename(&draft, path)
+}
+
+fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)),
+    }
+}
+
+impl Files {
+    /// Below that data directory.
+    pub(crate) fn new(data: &Path) -> Self {
+        Self { data: data.to_owned() }
+    }
+
+    /// A session's directory.
+    pub(crate) fn session(&self, id: &SessionId) -> PathBuf {
+        self.data.join("sessions").join(id.as_str())
+    }
+
+    /// A session's bootstrap file.
+    pub(crate) fn bootstrap(&self, id: &SessionId) -> PathBuf {
+        self.session(id).join("mount/bootstrap.json")
+    }
+
+    /// Writes all that a monitor needs.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(crate) fn write_session(
+        &self,
+        id: &SessionId,
+        bootstrap: &Bootstrap,
+        addresses: &[String],
+    ) -> io::Result<()> {
+        let dir = self.session(id);
+        make_dir(&self.data.join("sessions"), 0o700)?;
+        make_dir(&dir, 0o700)?;
+        make_dir(&dir.join("mount"), 0o755)?;
+        write(&dir.join("mount/addresses"), 0o644, lines(addresses).as_bytes())?;
+        let text = serde_json::to_vec_pretty(bootstrap).map_err(io::Error::other)?;
+        write(&dir.join("mount/bootstrap.json"), 0o600, &text)
+    }
+
+    /// Writes the launcher's present addresses for every session that has a directory.
+    pub(crate) fn write_addresses(&self, addresses: &[String]) -> io::Result<usize> {
+        let mut count = 0;
+        let entries = match fs::read_dir(self.data.join("sessions")) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        for entry in entries.filter_map(Result::ok) {
+            let mount = entry.path().join("mount");
+            if mount.is_dir() {
+                write(&mount.join("addresses"), 0o644, lines(addresses).as_bytes())?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Takes the credential away from whoever comes late; the rest stays for its monitor's last words.
+    pub(crate) fn retire_session(&self, id: &SessionId) -> io::Result<()> {
+        match fs::remove_file(self.bootstrap(id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Removes a session's directory.
+    pub(crate) fn remove_session(&self, id: &SessionId) -> io::Result<()> {
+        remove(&self.session(id))
+    }
+
+    fn log(&self, id: &SessionId, stream: LogStream) -> PathBuf {
+        let name = match stream {
+            LogStream::All => "all",
+            LogStream::Stdout => "stdout",
+            LogStream::Stderr => "stderr",
+            LogStream::Hook => "hook",
+        };
+        self.data.join("logs").join(id.as_str()).join(name)
+    }
+
+    /// Keeps what an ended session had printed.
+    pub(crate) fn write_log(&self, id: &SessionId, stream: LogStream, content: &[u8]) -> io::Result<()> {
+        let path = self.log(id, stream);
+        make_dir(&self.data.join("logs"), 0o700)?;
+        make_dir(&self.data.join("logs").join(id.as_str()), 0o700)?;
+        write(&path, 0o600, content)
+    }
+
+    /// What an ended session had printed; empty when nothing was kept.
+    pub(crate) fn read_log(&self, id: &SessionId, stream: LogStream) -> io::Result<Vec<u8>> {
+        match fs::read(self.log(id, stream)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            other => other,
+        }
+    }
+
+    /// Removes what an ended session had printed.
+    pub(crate) fn remove_logs(&self, id: &SessionId) -> io::Result<()> {
+        remove(&self.data.join("logs").join(id.as_str()))
+    }
+}
+
+fn lines(addresses: &[String]) -> String {
+    addresses.iter().map(|address| format!("{address}\n")).collect()
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,332 @@
+//! What all parts of a launcher share: the outside world, and the registry of live sessions.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use wharf_protocol::api::Trace;
+use wharf_protocol::{EndCause, Job, Link, Session, SessionId, Time, TokenId};
+
+use crate::actor::Actor;
+use crate::backend::Backend;
+use crate::clock::Clock;
+use crate::driver::Command;
+use crate::feed::Feed;
+use crate::files::Files;
+use crate::hook::{HookRuntime, User};
+use crate::keys::Keys;
+use crate::record::{LinkState, Record, Stage};
+use crate::store::Store;
+use crate::streams::Streams;
+use crate::template::{Catalog, Template};
+
+/// The outside world, and the site's settings: all that a launcher is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The data directory (DATA).
+    pub data_dir: PathBuf,
+    /// The launcher's name for people.
+    pub node: String,
+    /// The launcher's release.
+    pub version: String,
+    /// Whose launcher it is.
+    pub owner: User,
+    /// The datastore.
+    pub store: Arc<dyn Store>,
+    /// Runs hooks.
+    pub hooks: Arc<dyn HookRuntime>,
+    /// The templates.
+    pub catalog: Arc<dyn Catalog>,
+    /// The drivers of what runs jobs.
+    pub backends: Vec<Arc<dyn Backend>>,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// The monitor program, absolute.
+    pub monitor: PathBuf,
+    /// Where monitors find the launcher, best first (`unix:…`, `http://…`).
+    pub addresses: Vec<String>,
+    /// The site's settings.
+    pub settings: Settings,
+}
+
+/// The site's settings, as far as the core is concerned.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long ended sessions are kept.
+    pub history_keep: Duration,
+    /// How long hook runs are kept.
+    pub traces_keep: Duration,
+    /// Most bytes of each log stream of an ended session.
+    pub log_bytes: usize,
+    /// Most live sessions; `None`: any number.
+    pub sessions: Option<u32>,
+    /// Most starts in a minute; `None`: any number.
+    pub starts_per_minute: Option<u32>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let day = Duration::from_secs(24 * 3600);
+        Self {
+            history_keep: 7 * day,
+            traces_keep: 7 * day,
+            log_bytes: 1 << 20,
+            sessions: None,
+            starts_per_minute: None,
+        }
+    }
+}
+
+/// What the outside sees of a live session.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    pub(crate) record: Arc<Record>,
+    pub(crate) link: LinkState,
+    /// The link's serial while connected.
+    pub(crate) serial: Option<u64>,
+    /// A monitor of it was linked in this launcher's life.
+    pub(crate) linked_here: bool,
+    /// When the scheduler was last heard about its job.
+    pub(crate) checked_at: Option<Time>,
+    /// It was purged.
+    pub(crate) gone: bool,
+}
+
+/// A live session's mailbox and window.
+#[derive(Debug, Clone)]
+pub(crate) struct Handle {
+    pub(crate) mail: mpsc::UnboundedSender<Command>,
+    pub(crate) view: watch::Receiver<View>,
+}
+
+/// Counters behind `/metrics`.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) hooks: HashMap<(String, &'static str, String), (u64, f64)>,
+    pub(crate) starts: HashMap<String, u64>,
+    pub(crate) ends: HashMap<EndCause, u64>,
+}
+
+/// A backend's health as last seen.
+#[derive(Debug, Clone)]
+pub(crate) struct Health {
+    pub(crate) at: Instant,
+    pub(crate) outcome: Result<(), String>,
+}
+
+/// A one-time secret of the page's sign-in.
+#[derive(Debug)]
+pub(crate) struct Login {
+    pub(crate) hash: [u8; 32],
+    pub(crate) until: Time,
+}
+
+/// Everything.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) data: Files,
+    pub(crate) keys_dir: PathBuf,
+    pub(crate) node: String,
+    pub(crate) version: String,
+    pub(crate) owner: User,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) hooks: Arc<dyn HookRuntime>,
+    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) backends: Vec<Arc<dyn Backend>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) monitor: PathBuf,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) settings: Settings,
+    pub(crate) boot: Time,
+    pub(crate) keys: RwLock<Arc<Keys>>,
+    pub(crate) feed: Feed,
+    pub(crate) streams: Streams,
+    pub(crate) revoked: broadcast::Sender<TokenId>,
+    /// Templates whose jobs are to be asked about soon.
+    pub(crate) ask: mpsc::UnboundedSender<String>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) hooks_running: watch::Sender<usize>,
+    sessions: Mutex<HashMap<SessionId, Handle>>,
+    /// Hook runs that are not worth the datastore: reads, newest last.
+    traces: Mutex<VecDeque<Trace>>,
+    counters: Mutex<Counters>,
+    pub(crate) health: Mutex<HashMap<String, Health>>,
+    pub(crate) starts: Mutex<VecDeque<(Instant, String)>>,
+    pub(crate) logins: Mutex<Vec<Login>>,
+    serials: Mutex<u64>,
+}
+
+/// How many read traces are kept in memory.
+const TRACES: usize = 512;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Inner {
+    pub(crate) fn new(
+        parts: Parts,
+        keys: Keys,
+        streams: Streams,
+        ask: mpsc::UnboundedSender<String>,
+    ) -> Self {
+        Self {
+            data: Files::new(&parts.data_dir),
+            keys_dir: parts.data_dir.join("keys"),
+            boot: parts.clock.now(),
+            node: parts.node,
+            version: parts.version,
+            owner: parts.owner,
+            store: parts.store,
+            hooks: parts.hooks,
+            catalog: parts.catalog,
+            backends: parts.backends,
+            clock: parts.clock,
+            monitor: parts.monitor,
+            addresses: parts.addresses,
+            settings: parts.settings,
+            keys: RwLock::new(Arc::new(keys)),
+            feed: Feed::new(),
+            streams,
+            revoked: broadcast::channel(64).0,
+            ask,
+            stop: CancellationToken::new(),
+            hooks_running: watch::channel(0).0,
+            sessions: Mutex::default(),
+            traces: Mutex::default(),
+            counters: Mutex::default(),
+            health: Mutex::default(),
+            starts: Mutex::default(),
+            logins: Mutex::default(),
+            serials: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn keys(&self) -> Arc<Keys> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn next_serial(&self) -> u64 {
+        let mut serials = lock(&self.serials);
+        *serials += 1;
+        *serials
+    }
+
+    pub(crate) fn handle(&self, id: &SessionId) -> Option<Handle> {
+        lock(&self.sessions).get(id).cloned()
+    }
+
+    pub(crate) fn handles(&self) -> Vec<(SessionId, Handle)> {
+        lock(&self.sessions).iter().map(|(id, handle)| (id.clone(), handle.clone())).collect()
+    }
+
+    /// Enters a session's driver; `false` when there is one already.
+    pub(crate) fn enlist(&self, id: &SessionId, handle: Handle) -> bool {
+        let mut sessions = lock(&self.sessions);
+        if sessions.contains_key(id) {
+            return false;
+        }
+        sessions.insert(id.clone(), handle);
+        true
+    }
+
+    pub(crate) fn discharge(&self, id: &SessionId) {
+        lock(&self.sessions).remove(id);
+    }
+
+    /// Ids of live sessions that an actor may see.
+    pub(crate) fn visible_to(&self, actor: &Actor) -> HashSet<SessionId> {
+        let now = self.clock.now();
+        self.handles()
+            .into_iter()
+            .filter(|(_, handle)| actor.rights(&handle.view.borrow().record, now).is_some())
+            .map(|(id, _)| id)
+            .collect()
+    }
+
+    pub(crate) fn template(&self, name: &str) -> Option<Arc<Template>> {
+        self.catalog.get(name)?.template
+    }
+
+    pub(crate) fn backend(&self, name: &str) -> Option<Arc<dyn Backend>> {
+        self.backends.iter().find(|backend| backend.name() == name).cloned()
+    }
+
+    pub(crate) fn keep_trace(&self, trace: Trace) {
+        let mut traces = lock(&self.traces);
+        traces.push_back(trace);
+        if traces.len() > TRACES {
+            traces.pop_front();
+        }
+    }
+
+    pub(crate) fn kept_trace(&self, id: &str) -> Option<Trace> {
+        lock(&self.traces).iter().find(|trace| trace.id == id).cloned()
+    }
+
+    pub(crate) fn count<T>(&self, count: impl FnOnce(&mut Counters) -> T) -> T {
+        count(&mut lock(&self.counters))
+    }
+
+    /// The session as the API shows it.
+    pub(crate) fn present(&self, view: &View) -> Session {
+        let mut session = present_record(&view.record, &self.node);
+        session.link = match view.link {
+            LinkState::None => Link::None,
+            LinkState::Connected => Link::Connected,
+            LinkState::Lost { .. } => Link::Lost,
+        };
+        session.connections = self.streams.count(&session.id);
+        if let Some(job) = &mut session.job {
+            job.checked_at = view.checked_at;
+        }
+        session
+    }
+}
+
+/// A record as the API shows it, without what only a live one has.
+pub(crate) fn present_record(record: &Record, node: &str) -> Session {
+    let (end, ended_at) = match &record.stage {
+        Stage::Ended { end, at } => (Some(end.clone()), Some(*at)),
+        Stage::Pending { .. } | Stage::Running { .. } => (None, None),
+    };
+    Session {
+        id: record.id.clone(),
+        name: record.name.clone(),
+        owner: record.owner.clone(),
+        template: record.template.clone(),
+        backend: record.backend.clone(),
+        scheduler: record.scheduler.clone(),
+        state: record.state(),
+        phase: record.phase(),
+        link: Link::None,
+        terminating: record.wish.is_some() && !record.is_ended(),
+        reason: record.reason.clone(),
+        job: record.job.as_ref().map(|job| Job {
+            id: job.id.clone(),
+            node: job.node.clone(),
+            state: job.state,
+            raw: job.raw.clone(),
+            reason: job.reason.clone(),
+            position: job.position,
+            starts_at: job.starts_at,
+            ends_at: job.ends_at,
+            checked_at: None,
+        }),
+        command: record.command.clone(),
+        params: record.open_params(),
+        tags: record.tags.clone(),
+        connections: 0,
+        created_at: record.created_at,
+        submitted_at: record.submitted_at,
+        started_at: record.started_at,
+        ended_at,
+        end,
+        launcher: node.to_owned(),
+        rev: record.rev,
+        params_rev: record.params_rev,
+    }
+}

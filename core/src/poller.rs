@@ -1,0 +1,177 @@
+//! Asks schedulers about jobs: one round of `status` per template and interval, whatever the number of sessions.
+//!
+//! Every `poll` (jittered) while anything of a template is pending or lost, every ten times that for connected
+//! ones. A failed round changes nothing but the time of the next: it is backed off up to eight intervals.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+use wharf_protocol::{Phase, SessionId};
+
+use crate::driver::Command;
+use crate::hook::{Hook, HookAnswer, JobReport};
+use crate::inner::{Inner, View};
+use crate::record::{LinkState, Record, Stage};
+use crate::requests;
+
+/// Jobs in one call.
+const BATCH: usize = 500;
+/// Connected sessions are asked about so much more seldom.
+const SELDOM: u32 = 10;
+/// A round that fails again and again is put off up to so many intervals.
+const MOST_BACKOFF: u32 = 8;
+
+/// One job to ask about.
+struct Question {
+    session: SessionId,
+    job: String,
+    handle: Option<Value>,
+    record: Arc<Record>,
+    seldom: bool,
+}
+
+#[derive(Default)]
+struct Rhythm {
+    next: Option<Instant>,
+    next_seldom: Option<Instant>,
+    failures: u32,
+    running: bool,
+    asked: bool,
+}
+
+/// Runs until the launcher stops.
+pub(crate) async fn run(inner: Arc<Inner>, mut ask: mpsc::UnboundedReceiver<String>) {
+    let mut rhythms: HashMap<String, Rhythm> = HashMap::new();
+    let (done, mut finished) = mpsc::unbounded_channel::<(String, bool)>();
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = inner.stop.cancelled() => return,
+            Some(template) = ask.recv() => rhythms.entry(template).or_default().asked = true,
+            Some((template, good)) = finished.recv() => {
+                let rhythm = rhythms.entry(template).or_default();
+                rhythm.running = false;
+                rhythm.failures = if good { 0 } else { (rhythm.failures + 1).min(MOST_BACKOFF) };
+            }
+            _ = tick.tick() => {
+                let mut questions: BTreeMap<String, Vec<Question>> = BTreeMap::new();
+                for (id, handle) in inner.handles() {
+                    if let Some(question) = question(id, &handle.view.borrow()) {
+                        questions.entry(question.record.template.clone()).or_default().push(question);
+                    }
+                }
+                rhythms.retain(|template, rhythm| rhythm.running || questions.contains_key(template));
+                for (template, questions) in questions {
+                    let rhythm = rhythms.entry(template.clone()).or_default();
+                    round(&inner, &template, questions, rhythm, &done);
+                }
+            }
+        }
+    }
+}
+
+fn question(id: SessionId, view: &View) -> Option<Question> {
+    let record = &view.record;
+    if !record.rules.status {
+        return None;
+    }
+    let seldom = match record.stage {
+        Stage::Pending { phase: Phase::Submitted, .. } => false,
+        Stage::Pending { .. } | Stage::Ended { .. } => return None,
+        Stage::Running { .. } => view.link == LinkState::Connected,
+    };
+    let job = record.job.as_ref()?;
+    Some(Question {
+        session: id,
+        job: job.id.clone(),
+        handle: job.handle.clone(),
+        record: Arc::clone(record),
+        seldom,
+    })
+}
+
+/// Begins a round if it is time for one.
+fn round(
+    inner: &Arc<Inner>,
+    template: &str,
+    mut questions: Vec<Question>,
+    rhythm: &mut Rhythm,
+    done: &mpsc::UnboundedSender<(String, bool)>,
+) {
+    if rhythm.running {
+        return;
+    }
+    let Some(good) = inner.template(template) else { return };
+    let poll = good.timeouts.poll.max(Duration::from_millis(100));
+    let now = Instant::now();
+    let all = rhythm.next_seldom.is_none_or(|at| now >= at);
+    // Asked for by an event: at once, but not more often than a quarter of the interval while it fails.
+    let asked = rhythm.asked && rhythm.failures == 0;
+    if !all && !asked {
+        questions.retain(|question| !question.seldom);
+    }
+    if questions.is_empty() {
+        return;
+    }
+    let due = rhythm.next.is_none_or(|at| now >= at);
+    if !due && !asked && !all {
+        return;
+    }
+    rhythm.asked = false;
+    let interval = jittered(poll) * (1 << rhythm.failures.min(3));
+    rhythm.next = Some(now + interval);
+    if all {
+        rhythm.next_seldom = Some(now + jittered(poll * SELDOM));
+    }
+    rhythm.running = true;
+    let (inner, template, done) = (Arc::clone(inner), template.to_owned(), done.clone());
+    tokio::spawn(async move {
+        let mut good = true;
+        for batch in questions.chunks(BATCH) {
+            good &= ask_batch(&inner, batch).await;
+        }
+        let _ = done.send((template, good));
+    });
+}
+
+/// Between nine tenths and eleven tenths of it.
+fn jittered(interval: Duration) -> Duration {
+    let [random] = crate::random::bytes::<1>();
+    interval * (230 + u32::from(random) * 51 / 255) / 256
+}
+
+async fn ask_batch(inner: &Inner, batch: &[Question]) -> bool {
+    let Some(first) = batch.first() else { return true };
+    let jobs: Vec<_> = batch
+        .iter()
+        .map(|question| (question.session.clone(), question.job.clone(), question.handle.clone()))
+        .collect();
+    let request = requests::status(&jobs, &inner.owner);
+    let run =
+        inner.run_hook(Hook::Status, &first.record, None, request, None, CancellationToken::new()).await;
+    let answer = match run.outcome {
+        Ok(HookAnswer::Status(answer)) => Some(answer),
+        Ok(_) => None,
+        Err(ref error) => {
+            warn!(template = first.record.template, %error, "status cannot be asked; nothing changes");
+            None
+        }
+    };
+    inner.keep_trace(run.trace);
+    let Some(answer) = answer else { return false };
+    for question in batch {
+        let Some(report) = answer.get(&question.job) else { continue };
+        if let Some(handle) = inner.handle(&question.session) {
+            let report: JobReport = report.clone();
+            let _ = handle.mail.send(Command::Reported(question.job.clone(), report));
+        }
+    }
+    true
+}

@@ -1,0 +1,169 @@
+//! What the scheduler says of a job. "Cannot tell" never changes a session.
+
+use wharf_protocol::{EndCause, JobState, Phase, StoppedBy};
+
+use super::{Due, Effect, Work};
+use crate::hook::JobReport;
+use crate::record::{LinkState, Stage};
+
+impl Work {
+    pub(super) fn reported(&mut self, job: &str, report: &JobReport) {
+        let known = self.step.session.record.job.as_ref().is_some_and(|known| known.id == job);
+        if !known || report.state == JobState::Unknown {
+            return;
+        }
+        match self.stage().clone() {
+            Stage::Pending { phase: Phase::Submitted, .. } => {
+                self.keep(report);
+                self.reported_pending(report);
+            }
+            Stage::Pending { .. } => {}
+            Stage::Running { interrupted } => {
+                self.keep(report);
+                match self.step.session.link {
+                    LinkState::Lost { .. } | LinkState::None => {
+                        self.reported_lost(report, interrupted.is_some());
+                    }
+                    // Its monitor speaks for it; the scheduler is asked again.
+                    LinkState::Connected => {}
+                }
+            }
+            Stage::Ended { .. } => {}
+        }
+    }
+
+    /// Keeps what was said.
+    fn keep(&mut self, report: &JobReport) {
+        let now = self.now;
+        let Some(job) = &mut self.record().job else { return };
+        job.state = report.state;
+        job.raw.clone_from(&report.raw);
+        job.reason.clone_from(&report.reason);
+        job.position = report.position;
+        job.starts_at = report.starts_at;
+        job.ends_at = report.ends_at.or(job.ends_at);
+        if report.node.is_some() {
+            job.node.clone_from(&report.node);
+        }
+        job.restarts = job.restarts.max(report.restarts.unwrap_or(0));
+        match report.state {
+            JobState::Running | JobState::Suspended => {
+                job.running_since.get_or_insert(now);
+            }
+            // Back in the queue: its monitor has the whole time again.
+            JobState::Queued | JobState::Held => job.running_since = None,
+            JobState::Starting
+            | JobState::Completing
+            | JobState::Ended
+            | JobState::Gone
+            | JobState::Unknown => {}
+        }
+    }
+
+    /// A "gone" is believed only some time after the submit: schedulers answer from caches.
+    fn too_early(&self) -> bool {
+        let record = &self.step.session.record;
+        let taken = record.job.as_ref().map(|job| job.since).or(record.submitted_at);
+        taken.is_some_and(|at| self.now.since(at) < record.rules.settle)
+    }
+
+    fn reported_pending(&mut self, report: &JobReport) {
+        let words = |fallback: &str| match (&report.reason, &report.raw) {
+            (Some(reason), _) => reason.clone(),
+            (None, Some(raw)) => format!("{fallback} ({raw})"),
+            (None, None) => fallback.to_owned(),
+        };
+        match report.state {
+            JobState::Queued => self.reason("queued", words("waiting in the queue")),
+            JobState::Held => self.reason("held", words("held until somebody releases it")),
+            JobState::Starting => self.reason("starting", words("its job is being started")),
+            JobState::Running => {
+                self.reason("registering", "its job runs; waiting for its monitor");
+                let record = &self.step.session.record;
+                if let Some(since) = record.job.as_ref().and_then(|job| job.running_since) {
+                    let at = since.after(record.rules.register);
+                    self.effect(Effect::Wake { at, due: Due::Register });
+                }
+            }
+            JobState::Suspended => self.reason("suspended", words("its job is suspended")),
+            JobState::Completing => self.reason("completing", words("its job is being cleaned up")),
+            JobState::Ended => self.job_over(report, EndCause::NeverRegistered),
+            JobState::Gone if self.too_early() => {}
+            JobState::Gone => self.job_over(report, EndCause::Vanished),
+            JobState::Unknown => {}
+        }
+    }
+
+    fn reported_lost(&mut self, report: &JobReport, interrupted: bool) {
+        match report.state {
+            JobState::Queued | JobState::Held | JobState::Starting if interrupted => {
+                self.reason("requeued", "interrupted; its job waits to run again");
+            }
+            JobState::Queued | JobState::Held => {
+                self.reason("requeued", "its job waits to run again");
+            }
+            JobState::Ended => self.job_over(report, EndCause::Vanished),
+            JobState::Gone if self.too_early() && !interrupted => {}
+            JobState::Gone => self.job_over(report, EndCause::Vanished),
+            JobState::Starting
+            | JobState::Running
+            | JobState::Suspended
+            | JobState::Completing
+            | JobState::Unknown => {}
+        }
+    }
+
+    /// The scheduler says that the job is over, and nobody else speaks for it.
+    fn job_over(&mut self, report: &JobReport, otherwise: EndCause) {
+        let interrupted = match self.stage() {
+            Stage::Running { interrupted } => interrupted.clone(),
+            Stage::Pending { .. } | Stage::Ended { .. } => None,
+        };
+        let raw = report.raw.clone().unwrap_or_else(|| "no such job".to_owned());
+        if self.has_wish() {
+            self.end_wished(StoppedBy::Hook, format!("its job is over ({raw})")).exit_code = report.exit_code;
+            return;
+        }
+        let cancelled = report.raw.as_deref().is_some_and(|raw| raw.to_ascii_lowercase().contains("cancel"));
+        let cause = match (report.cause, &interrupted) {
+            (Some(cause), _) => cause,
+            (None, Some(interrupted)) if interrupted.out_of_memory => EndCause::OutOfMemory,
+            (None, Some(_)) => EndCause::Signaled,
+            (None, None) if cancelled => EndCause::Vanished,
+            (None, None) => otherwise,
+        };
+        let message = match cause {
+            EndCause::NeverRegistered => {
+                format!("its job ended before its monitor registered ({raw}); see the logs for why")
+            }
+            EndCause::Vanished => format!("its job is gone, and not by Wharf ({raw})"),
+            EndCause::Exited
+            | EndCause::Signaled
+            | EndCause::Terminated
+            | EndCause::SubmitFailed
+            | EndCause::Timeout
+            | EndCause::OutOfMemory
+            | EndCause::NodeFailed
+            | EndCause::Preempted
+            | EndCause::Idle => format!("the scheduler says: {raw}"),
+        };
+        let end = self.end(cause, message);
+        end.exit_code = report.exit_code.or_else(|| interrupted.as_ref().and_then(|was| was.exit_code));
+        end.signal = interrupted.and_then(|was| was.signal);
+    }
+
+    pub(super) fn due_register(&mut self) {
+        let Stage::Pending { phase: Phase::Submitted, .. } = self.stage() else { return };
+        let record = &self.step.session.record;
+        let Some(job) = record.job.clone() else { return };
+        let overdue = job.running_since.is_some_and(|since| self.now >= since.after(record.rules.register));
+        if !overdue || self.connected() {
+            return;
+        }
+        self.effect(Effect::EndStray { job: job.id, handle: job.handle });
+        self.end(
+            EndCause::NeverRegistered,
+            "its job runs, but its monitor did not register in time: can its node reach the launcher?",
+        );
+    }
+}

@@ -1,0 +1,189 @@
+//! Users' streams that are open now: who they are of, and how they are cut.
+//!
+//! The bytes never come by here; a stream only holds a [`Guard`] and watches it. Cut for four reasons:
+//! disconnect, a share that is withdrawn or over, a token that is revoked, and the session's end.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+use wharf_protocol::{ErrorCode, Problem, SessionId, Time, TokenId};
+
+use crate::actor::{Actor, Verb};
+use crate::record::Record;
+
+/// Told when a session's number of streams changes.
+type OnChange = Arc<dyn Fn(&SessionId, Change, &str) + Send + Sync>;
+
+/// What happened to the number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// One more.
+    Entered,
+    /// One fewer.
+    Left,
+}
+
+/// All open streams.
+#[derive(Clone)]
+pub(crate) struct Streams {
+    open: Arc<Mutex<Open>>,
+    on_change: OnChange,
+}
+
+impl std::fmt::Debug for Streams {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Streams({})", self.total())
+    }
+}
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    by_session: HashMap<SessionId, HashMap<u64, Stream>>,
+}
+
+struct Stream {
+    actor: Actor,
+    verb: Verb,
+    cut: watch::Sender<Option<Problem>>,
+}
+
+impl Stream {
+    /// Execs are neither counted nor cut by a disconnect.
+    fn counts(&self) -> bool {
+        matches!(self.verb, Verb::Attach(_) | Verb::Tunnel)
+    }
+}
+
+impl Streams {
+    /// None yet; `on_change` is told of counted ones.
+    pub(crate) fn new(on_change: OnChange) -> Self {
+        Self { open: Arc::default(), on_change }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets one in.
+    pub(crate) fn enter(&self, id: &SessionId, actor: &Actor, verb: Verb) -> Guard {
+        let (cut, cutting) = watch::channel(None);
+        let stream = Stream { actor: actor.clone(), verb, cut };
+        let counts = stream.counts();
+        let mut open = self.open();
+        open.next += 1;
+        let number = open.next;
+        open.by_session.entry(id.clone()).or_default().insert(number, stream);
+        drop(open);
+        if counts {
+            (self.on_change)(id, Change::Entered, &actor.user);
+        }
+        Guard { streams: self.clone(), id: id.clone(), number, cutting }
+    }
+
+    /// How many count for that session.
+    pub(crate) fn count(&self, id: &SessionId) -> u32 {
+        let open = self.open();
+        let count = open
+            .by_session
+            .get(id)
+            .map_or(0, |streams| streams.values().filter(|stream| stream.counts()).count());
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// How many there are.
+    pub(crate) fn total(&self) -> u64 {
+        self.open().by_session.values().map(|streams| streams.len() as u64).sum()
+    }
+
+    fn cut_where(
+        &self,
+        id: Option<&SessionId>,
+        problem: &Problem,
+        mut which: impl FnMut(&Stream) -> bool,
+    ) -> u32 {
+        let open = self.open();
+        let mut cut = 0;
+        for (session, streams) in &open.by_session {
+            if id.is_some_and(|id| id != session) {
+                continue;
+            }
+            for stream in streams.values().filter(|stream| stream.cut.borrow().is_none()) {
+                if which(stream) {
+                    stream.cut.send_replace(Some(problem.clone()));
+                    cut += 1;
+                }
+            }
+        }
+        cut
+    }
+
+    /// Drops all users, or one.
+    pub(crate) fn disconnect(&self, id: &SessionId, user: Option<&str>) -> u32 {
+        let problem = Problem::new(ErrorCode::Forbidden, "disconnected by the session's owner");
+        self.cut_where(Some(id), &problem, |stream| {
+            stream.counts() && user.is_none_or(|user| stream.actor.user == user)
+        })
+    }
+
+    /// Cuts those whose right is no longer there.
+    pub(crate) fn review(&self, record: &Record, now: Time) {
+        let problem = Problem::new(ErrorCode::Forbidden, "the share is withdrawn or over");
+        self.cut_where(Some(&record.id), &problem, |stream| {
+            !stream.actor.rights(record, now).is_some_and(|rights| {
+                rights.allow(stream.verb)
+                    && match stream.verb {
+                        Verb::Attach(role) => rights.enter.is_some_and(|granted| granted >= role),
+                        Verb::See | Verb::Connect | Verb::Tunnel | Verb::Exec | Verb::Own => true,
+                    }
+            })
+        });
+    }
+
+    /// Cuts those of a revoked token.
+    pub(crate) fn revoke(&self, token: &TokenId) {
+        let problem = Problem::new(ErrorCode::Unauthenticated, "the token was revoked");
+        self.cut_where(None, &problem, |stream| stream.actor.token.as_ref() == Some(token));
+    }
+}
+
+/// One open stream.
+pub(crate) struct Guard {
+    streams: Streams,
+    id: SessionId,
+    number: u64,
+    cutting: watch::Receiver<Option<Problem>>,
+}
+
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Guard({}, {})", self.id, self.number)
+    }
+}
+
+impl Guard {
+    /// Resolves when the stream has to be cut.
+    pub(crate) async fn cut(&self) -> Problem {
+        let mut cutting = self.cutting.clone();
+        match cutting.wait_for(Option::is_some).await {
+            Ok(problem) => problem.clone().unwrap_or_else(|| Problem::new(ErrorCode::Internal, "cut")),
+            Err(_) => Problem::new(ErrorCode::SessionEnded, "the session is over"),
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let mut open = self.streams.open();
+        let Some(streams) = open.by_session.get_mut(&self.id) else { return };
+        let left = streams.remove(&self.number);
+        if streams.is_empty() {
+            open.by_session.remove(&self.id);
+        }
+        drop(open);
+        if let Some(stream) = left.filter(Stream::counts) {
+            (self.streams.on_change)(&self.id, Change::Left, &stream.actor.user);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Both sides of a link over a pipe in memory.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use wharf_protocol::monitor::StreamOpen;
+use wharf_protocol::stream::Channel;
+
+use super::*;
+
+fn pair() -> (Opener, Acceptor) {
+    let (here, there) = tokio::io::duplex(64 * 1024);
+    let (opener, driver) = launcher(here);
+    tokio::spawn(driver);
+    (opener, monitor(there))
+}
+
+async fn within<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), work).await.expect("in time")
+}
+
+#[tokio::test]
+async fn a_stream_carries_frames_both_ways_and_half_closes() {
+    let (opener, mut acceptor) = pair();
+    let served = tokio::spawn(async move {
+        let mut stream = acceptor.accept().await.unwrap();
+        assert_eq!(stream.reader.recv_json::<StreamOpen>().await.unwrap(), StreamOpen::Connect);
+        while let Some(frame) = stream.reader.recv().await.unwrap() {
+            stream.writer.send(frame).await.unwrap();
+        }
+        stream.writer.send_json(&"over").await.unwrap();
+        stream.writer.close().await;
+        acceptor
+    });
+    within(async {
+        let mut stream = opener.open(&StreamOpen::Connect).await.unwrap();
+        let frame = Frame::Data(Channel::Stdin, Bytes::from_static(b"hello"));
+        stream.writer.send(frame.clone()).await.unwrap();
+        assert_eq!(stream.reader.recv().await.unwrap(), Some(frame));
+        stream.writer.close().await;
+        assert_eq!(stream.reader.recv_json::<String>().await.unwrap(), "over");
+        assert_eq!(stream.reader.recv().await.unwrap(), None);
+        served.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_that_does_not_read_stalls_only_its_own_stream() {
+    let (opener, mut acceptor) = pair();
+    tokio::spawn(async move {
+        while let Some(mut stream) = acceptor.accept().await {
+            tokio::spawn(async move {
+                let _ = stream.reader.recv_json::<StreamOpen>().await;
+                let block = Bytes::from(vec![7; 64 * 1024]);
+                for _ in 0..800 {
+                    if stream.writer.send(Frame::Data(Channel::Stdout, block.clone())).await.is_err() {
+                        return;
+                    }
+                }
+                stream.writer.close().await;
+            });
+        }
+    });
+    within(async {
+        let _stalled = opener.open(&StreamOpen::Connect).await.unwrap();
+        let mut reading = opener.open(&StreamOpen::Connect).await.unwrap();
+        let mut bytes = 0;
+        while let Some(Frame::Data(_, data)) = reading.reader.recv().await.unwrap() {
+            bytes += data.len();
+        }
+        assert_eq!(bytes, 800 * 64 * 1024);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn streams_are_capped_and_given_back() {
+    let (opener, mut acceptor) = pair();
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Some(stream) = acceptor.accept().await {
+            kept.push(stream);
+        }
+    });
+    within(async {
+        let mut open = Vec::new();
+        for _ in 0..MAX_STREAMS {
+            open.push(opener.open(&StreamOpen::Connect).await.unwrap());
+        }
+        assert!(matches!(opener.open(&StreamOpen::Connect).await, Err(LinkError::Busy)));
+        open.pop();
+        opener.open(&StreamOpen::Connect).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_closed_link_is_gone_for_both() {
+    let (opener, mut acceptor) = pair();
+    opener.close();
+    within(async {
+        assert!(acceptor.accept().await.is_none());
+        assert!(matches!(opener.open(&StreamOpen::Connect).await, Err(LinkError::Gone)));
+    })
+    .await;
+}

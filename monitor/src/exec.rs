@@ -1,0 +1,203 @@
+//! Running a program in the session for somebody.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::pipe;
+use tokio::sync::mpsc;
+use wharf_link::{Frame, LinkReader, LinkStream};
+use wharf_protocol::monitor::StreamReply;
+use wharf_protocol::stream::{Channel, ClientControl, ExecStart, Exit, ServerControl};
+
+use crate::monitor::Monitor;
+use crate::pty::Pty;
+use crate::reaper::Ended;
+use crate::spawn::{self, Input, Running, Streams};
+use crate::terminal::{COLUMNS, ROWS};
+
+/// What is still in the pipes when the program has ended is waited for so long: a child that keeps one open
+/// delays nothing.
+const DRAIN: Duration = Duration::from_millis(200);
+
+/// Signals that a client may send.
+fn signal(name: &str) -> Option<Signal> {
+    Some(match name.strip_prefix("SIG").unwrap_or(name) {
+        "HUP" => Signal::HUP,
+        "INT" => Signal::INT,
+        "QUIT" => Signal::QUIT,
+        "KILL" => Signal::KILL,
+        "TERM" => Signal::TERM,
+        "USR1" => Signal::USR1,
+        "USR2" => Signal::USR2,
+        "STOP" => Signal::STOP,
+        "CONT" => Signal::CONT,
+        "TSTP" => Signal::TSTP,
+        "WINCH" => Signal::WINCH,
+        _ => return None,
+    })
+}
+
+/// Serves one exec.
+pub(crate) async fn exec(monitor: &Monitor, stream: LinkStream, start: ExecStart) {
+    let (reader, mut writer) = stream.split();
+    if writer.send_json(&StreamReply::Ok(serde_json::Value::Null)).await.is_err() {
+        return;
+    }
+    let mut env = monitor.env.clone();
+    env.extend(start.env.iter().map(|(name, value)| (name.into(), value.into())));
+    let input = if start.tty {
+        Input::Terminal(start.rows.unwrap_or(ROWS), start.cols.unwrap_or(COLUMNS))
+    } else {
+        Input::Pipe
+    };
+    let cwd = start.cwd.as_deref().or(monitor.cwd.as_deref());
+    let running = match spawn::start(&monitor.reaper, &start.argv, &env, cwd, input) {
+        Ok(running) => running,
+        Err(error) => {
+            let (code, words) = spawn::failure(&start.argv, &error);
+            let line = Frame::Data(Channel::Stderr, Bytes::from(format!("{words}\n")));
+            let _ = writer.send(line).await;
+            let _ = writer.send_json(&ServerControl::Exit(Exit { code: Some(code), signal: None })).await;
+            return writer.close().await;
+        }
+    };
+    let Running { pid, mut end, streams } = running;
+    let (frames, mut output) = mpsc::channel::<Frame>(4);
+    let mut inputs = Inputs { pid, pty: None, pipe: None };
+    let copying = match streams {
+        Streams::Terminal(pty) => {
+            inputs.pty = Some(pty.clone());
+            vec![tokio::spawn(copy_terminal(pty, frames))]
+        }
+        Streams::Pipes { stdin, stdout, stderr } => {
+            inputs.pipe = stdin;
+            vec![
+                tokio::spawn(copy(stdout, Channel::Stdout, frames.clone())),
+                tokio::spawn(copy(stderr, Channel::Stderr, frames)),
+            ]
+        }
+    };
+    let reading = tokio::spawn(inputs.run(reader));
+    let mut ended = None;
+    let deadline = tokio::time::sleep(Duration::MAX);
+    tokio::pin!(deadline);
+    let reading_gone = reading.abort_handle();
+    let mut client = reading;
+    let outcome = loop {
+        tokio::select! {
+            frame = output.recv() => match frame {
+                Some(frame) => {
+                    if writer.send(frame).await.is_err() {
+                        break None;
+                    }
+                }
+                None => match ended {
+                    Some(ended) => break Some(ended),
+                    // Its streams are closed, it lives on.
+                    None => break (&mut end).await.ok(),
+                },
+            },
+            how = &mut end, if ended.is_none() => {
+                ended = Some(how.unwrap_or(Ended::Code(0)));
+                deadline.as_mut().reset(tokio::time::Instant::now() + DRAIN);
+            }
+            () = &mut deadline, if ended.is_some() => break ended,
+            _ = &mut client => break None,
+        }
+    };
+    reading_gone.abort();
+    for copying in copying {
+        copying.abort();
+    }
+    match outcome {
+        Some(ended) => {
+            let exit = match ended {
+                Ended::Code(code) => Exit { code: Some(code), signal: None },
+                Ended::Signal(signal) => Exit { code: None, signal: Some(signal) },
+            };
+            let _ = writer.send_json(&ServerControl::Exit(exit)).await;
+            writer.close().await;
+        }
+        None => abandon(pid, end).await,
+    }
+}
+
+/// The client is gone: so is what it had started.
+async fn abandon(pid: Pid, mut end: tokio::sync::oneshot::Receiver<Ended>) {
+    let _ = kill_process_group(pid, Signal::HUP);
+    let _ = kill_process_group(pid, Signal::CONT);
+    let _ = kill_process_group(pid, Signal::TERM);
+    if tokio::time::timeout(Duration::from_secs(5), &mut end).await.is_err() {
+        let _ = kill_process_group(pid, Signal::KILL);
+    } else {
+        // Whoever of the group is left has had the same chance.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let _ = kill_process_group(pid, Signal::KILL);
+    }
+}
+
+async fn copy(mut from: pipe::Receiver, channel: Channel, to: mpsc::Sender<Frame>) {
+    let mut buffer = vec![0; 32 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        if to.send(Frame::Data(channel, Bytes::copy_from_slice(&buffer[..length]))).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn copy_terminal(from: Pty, to: mpsc::Sender<Frame>) {
+    let mut buffer = vec![0; 32 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        if to.send(Frame::Data(Channel::Stdout, Bytes::copy_from_slice(&buffer[..length]))).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Where a client's words go.
+struct Inputs {
+    pid: Pid,
+    pty: Option<Pty>,
+    pipe: Option<pipe::Sender>,
+}
+
+impl Inputs {
+    /// Until the client is gone; its half-close only closes standard input.
+    async fn run(mut self, mut reader: LinkReader) {
+        while let Ok(Some(frame)) = reader.recv().await {
+            match frame {
+                Frame::Data(Channel::Stdin, data) => {
+                    let done = match (&self.pty, &mut self.pipe) {
+                        (Some(pty), _) => pty.write_all(&data).await,
+                        (None, Some(pipe)) => pipe.write_all(&data).await,
+                        (None, None) => Ok(()),
+                    };
+                    if done.is_err() {
+                        // It reads no more; it may still have something to say.
+                        self.pipe = None;
+                    }
+                }
+                Frame::Data(..) => {}
+                Frame::Control(text) => match serde_json::from_slice(&text) {
+                    Ok(ClientControl::Resize(size)) if size.is_valid() => {
+                        if let Some(pty) = &self.pty {
+                            let _ = pty.resize(size.rows, size.cols);
+                        }
+                    }
+                    Ok(ClientControl::Signal(name)) => {
+                        if let Some(signal) = signal(&name) {
+                            let _ = kill_process_group(self.pid, signal);
+                        }
+                    }
+                    Ok(ClientControl::Eof(_)) => match &self.pty {
+                        Some(pty) => drop(pty.write_all(&[4]).await),
+                        None => self.pipe = None,
+                    },
+                    Ok(ClientControl::Resize(_) | ClientControl::Start(_)) | Err(_) => {}
+                },
+            }
+        }
+    }
+}

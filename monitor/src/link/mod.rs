@@ -1,0 +1,85 @@
+//! The link: one outbound connection to a launcher, dialled for ever.
+
+mod dial;
+mod proof;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::monitor::{Monitor, Order};
+use crate::say;
+use dial::Refused;
+
+/// Between two dials, at most.
+const MOST: Duration = Duration::from_secs(30);
+
+/// Dials, serves the link while it lasts, and dials again.
+pub(crate) async fn keep(monitor: Arc<Monitor>) {
+    let mut wait = Duration::ZERO;
+    let mut next = Duration::from_secs(1);
+    loop {
+        pause(&monitor, wait).await;
+        match dial::dial(&monitor).await {
+            Ok(socket) => match session::serve(&monitor, socket).await {
+                session::Over::Lost { welcomed } => {
+                    if welcomed {
+                        next = Duration::from_secs(1);
+                        wait = random(Duration::from_secs(2));
+                        continue;
+                    }
+                }
+                session::Over::Later(after) => {
+                    wait = after;
+                    continue;
+                }
+                session::Over::End => return end(&monitor),
+                session::Over::Released => return,
+            },
+            Err(Refused::Never) => {
+                say("the launcher does not know this credential; it is not asked again");
+                return;
+            }
+            Err(Refused::Over) => return end(&monitor),
+            Err(Refused::Later(after)) => {
+                wait = after + random(after / 4);
+                continue;
+            }
+            Err(Refused::Unreachable) => {}
+        }
+        wait = random(next);
+        next = (next * 2).min(MOST);
+    }
+}
+
+/// The session is over for the launcher: end it, and wait for nobody.
+fn end(monitor: &Monitor) {
+    say("the launcher says that this session is over, or that a newer monitor serves it");
+    let _ = monitor.orders.send(Order::Over);
+    monitor.released.send_replace(true);
+}
+
+/// Somewhere between nothing and that.
+fn random(most: Duration) -> Duration {
+    let mut byte = [0];
+    let _ = getrandom::fill(&mut byte);
+    most * u32::from(byte[0]) / 255
+}
+
+/// Waits; a local launcher that comes back is noticed at once.
+async fn pause(monitor: &Monitor, wait: Duration) {
+    let until = Instant::now() + wait;
+    let before = dial::local_sockets(&monitor.addresses);
+    while Instant::now() < until {
+        let left = until.saturating_duration_since(Instant::now());
+        tokio::time::sleep(left.min(Duration::from_millis(200))).await;
+        let now = dial::local_sockets(&monitor.addresses);
+        if !now.is_empty() && now != before {
+            // Not all monitors of a host in the same moment.
+            tokio::time::sleep(random(Duration::from_millis(300))).await;
+            return;
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Who asks: host and origin first, then the peer's uid, a bearer token or the page's cookie.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use http::request::Parts;
+use http::{HeaderMap, Method, header};
+use wharf_core::actor::Actor;
+use wharf_protocol::{ErrorCode, Problem};
+
+use crate::App;
+use crate::listen::Peer;
+use crate::problem::{Refused, not_found};
+
+/// The page's cookie.
+pub(crate) const COOKIE: &str = "wharf";
+
+/// The names that this server answers to.
+#[derive(Debug)]
+pub(crate) struct Names {
+    hosts: Vec<String>,
+    origins: Vec<String>,
+}
+
+impl Names {
+    pub(crate) fn new(addresses: &[String], domain: Option<&str>) -> Self {
+        let mut hosts = Vec::new();
+        let mut origins = Vec::new();
+        for address in addresses.iter().filter(|address| address.starts_with("http")) {
+            let Some((scheme, place)) = address.split_once("://") else { continue };
+            let port = place.rsplit_once(':').map_or("", |(_, port)| port);
+            for host in [place.to_owned(), format!("localhost:{port}"), format!("127.0.0.1:{port}")] {
+                origins.push(format!("{scheme}://{host}"));
+                hosts.push(host);
+            }
+        }
+        if let Some(domain) = domain {
+            hosts.push(domain.to_owned());
+            origins.push(format!("https://{domain}"));
+        }
+        Self { hosts, origins }
+    }
+}
+
+/// Redemptions that failed lately, by peer: somebody who guesses is slowed down.
+#[derive(Debug, Default)]
+pub(crate) struct Redeems(Mutex<HashMap<Option<IpAddr>, (Instant, u32)>>);
+
+impl Redeems {
+    const MOST: u32 = 10;
+    const WINDOW: Duration = Duration::from_secs(60);
+
+    fn with<T>(&self, peer: Peer, work: impl FnOnce(&mut (Instant, u32)) -> T) -> T {
+        let ip = match peer {
+            Peer::Uid(_) => None,
+            Peer::Network(from) => Some(from.ip()),
+        };
+        let mut failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.retain(|_, (since, _)| since.elapsed() < Self::WINDOW);
+        work(failed.entry(ip).or_insert_with(|| (Instant::now(), 0)))
+    }
+
+    /// Refuses a peer that failed too often.
+    pub(crate) fn check(&self, peer: Peer) -> Result<(), Problem> {
+        let (since, failed) = self.with(peer, |entry| *entry);
+        if failed < Self::MOST {
+            return Ok(());
+        }
+        let left = Self::WINDOW.saturating_sub(since.elapsed()).as_secs() + 1;
+        Err(Problem::new(ErrorCode::RateLimited, "too many secrets that were not valid").retry_after(left))
+    }
+
+    pub(crate) fn failed(&self, peer: Peer) {
+        self.with(peer, |entry| entry.1 += 1);
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = text(headers, "authorization")?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+}
+
+/// Routes that need no credential of a user.
+fn is_open(method: &Method, path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz" | "/" | "/favicon.ico")
+        || (method == Method::POST
+            && matches!(path, "/api/v1/redeem" | "/redeem" | "/api/v1/login" | "/login"))
+}
+
+/// Lets a request in with its [`Actor`], or turns it away.
+pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match check(&app, &parts).await {
+        Ok(caller) => {
+            parts.extensions.insert(caller);
+            next.run(Request::from_parts(parts, body)).await
+        }
+        Err(problem) => Refused(*problem).into_response(),
+    }
+}
+
+/// Nobody in particular, on a route that is open.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller(pub(crate) Option<Actor>);
+
+async fn check(app: &App, request: &Parts) -> Result<Caller, Box<Problem>> {
+    let headers = &request.headers;
+    let (method, path) = (&request.method, request.uri.path());
+    let peer = request.extensions.get::<Peer>().copied();
+    let token = bearer(headers);
+    let origin = text(headers, "origin");
+    if let Some(origin) = origin
+        && !app.names.origins.iter().any(|known| known == origin)
+    {
+        return Err(Box::new(
+            Problem::new(ErrorCode::Forbidden, "a page of another origin may not ask here")
+                .hint("open the page at one of the launcher's own addresses"),
+        ));
+    }
+    if let Some(Peer::Uid(uid)) = peer {
+        if uid != rustix::process::geteuid().as_raw() {
+            return Err(Box::new(Problem::new(
+                ErrorCode::Forbidden,
+                "this launcher serves only its own user",
+            )));
+        }
+        if token.is_none() {
+            return Ok(Caller(Some(app.launcher.owner_actor())));
+        }
+    }
+    if token.is_none() || origin.is_some() {
+        let host = text(headers, "host").unwrap_or_default();
+        let known = matches!(peer, Some(Peer::Uid(_))) || app.names.hosts.iter().any(|known| known == host);
+        if !known {
+            return Err(Box::new(Problem::new(ErrorCode::Forbidden, "this server does not go by that name")));
+        }
+    }
+    if let Some(token) = token {
+        return Ok(Caller(Some(app.launcher.authenticate(token).await?)));
+    }
+    if let Some(cookie) = cookie(headers) {
+        let safe = matches!(*method, Method::GET | Method::HEAD);
+        let upgrade = headers.contains_key(header::UPGRADE);
+        // A page elsewhere can make a browser send the cookie, but neither the origin nor this header.
+        let from_page = origin.is_some() && (upgrade || text(headers, "x-wharf-page") == Some("1"));
+        if (safe && !upgrade) || from_page {
+            match app.launcher.authenticate(cookie).await {
+                Ok(actor) => return Ok(Caller(Some(actor))),
+                Err(problem) if !is_open(method, path) => return Err(Box::new(problem)),
+                Err(_) => {}
+            }
+        }
+    }
+    if is_open(method, path) {
+        return Ok(Caller(None));
+    }
+    let guarded = path.starts_with("/api/") || matches!(path, "/metrics" | "/login" | "/redeem");
+    if !guarded {
+        return Err(Box::new(not_found()));
+    }
+    Err(Box::new(
+        Problem::new(ErrorCode::Unauthenticated, "this needs a token")
+            .hint("make one with `wharf token create`, and send it as Authorization: Bearer TOKEN"),
+    ))
+}
+
+impl Caller {
+    /// Who asks, where somebody has to.
+    pub(crate) fn actor(&self) -> Result<&Actor, Refused> {
+        self.0.as_ref().ok_or_else(|| Refused(Problem::new(ErrorCode::Unauthenticated, "this needs a token")))
+    }
+}

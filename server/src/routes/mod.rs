@@ -1,0 +1,81 @@
+//! The routes, one group a file, and the description that is made from the same types.
+
+mod administration;
+mod sessions;
+mod shares;
+mod streams;
+mod tokens;
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::get;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use wharf_protocol::monitor::LINK_PATH;
+use wharf_protocol::{ErrorCode, Problem};
+
+use crate::problem::{Refused, not_found};
+use crate::{App, gateway, guard};
+
+#[derive(Debug, OpenApi)]
+#[openapi(info(
+    title = "Wharf",
+    version = "1",
+    description = "Interactive sessions on what a site already has."
+))]
+struct Document;
+
+fn api() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(sessions::list, sessions::start))
+        .routes(routes!(sessions::show))
+        .routes(routes!(sessions::params, sessions::patch_params))
+        .routes(routes!(sessions::terminate))
+        .routes(routes!(sessions::purge))
+        .routes(routes!(sessions::extend))
+        .routes(routes!(sessions::history))
+        .routes(routes!(sessions::disconnect))
+        .routes(routes!(streams::connect))
+        .routes(routes!(streams::exec, streams::exec_stream))
+        .routes(routes!(streams::attach))
+        .routes(routes!(streams::tunnel))
+        .routes(routes!(streams::logs))
+        .routes(routes!(shares::list, shares::share))
+        .routes(routes!(shares::unshare))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(tokens::login))
+        .routes(routes!(tokens::redeem))
+        .routes(routes!(administration::templates))
+        .routes(routes!(administration::template))
+        .routes(routes!(administration::options))
+        .routes(routes!(administration::backends))
+        .routes(routes!(administration::nodes))
+        .routes(routes!(administration::trace))
+        .routes(routes!(administration::events))
+}
+
+/// The API's description.
+pub(crate) fn document() -> utoipa::openapi::OpenApi {
+    api().split_for_parts().1
+}
+
+/// Everything that a listener serves.
+pub(crate) fn router(app: App) -> Router {
+    let (api, _) = api().split_for_parts();
+    let guarded = api
+        .route("/api/v1/openapi.json", get(administration::openapi))
+        .route("/metrics", get(administration::metrics))
+        .route("/healthz", get(administration::healthz))
+        .route("/readyz", get(administration::readyz))
+        .route("/", get(administration::page))
+        .route("/redeem", axum::routing::post(tokens::redeem))
+        .route("/login", axum::routing::post(tokens::login))
+        .method_not_allowed_fallback(async || {
+            Refused(Problem::new(ErrorCode::MethodNotAllowed, "this address does not take that method"))
+        })
+        .fallback(async || Refused(not_found()))
+        .layer(middleware::from_fn_with_state(app.clone(), guard::guard));
+    Router::new().route(LINK_PATH, get(gateway::link)).merge(guarded).with_state(app)
+}

@@ -1,0 +1,58 @@
+//! Who else may see or enter a session.
+
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
+use http::StatusCode;
+use wharf_protocol::api::{Page, Share, ShareRequest};
+use wharf_protocol::{ErrorCode, Problem};
+
+use crate::App;
+use crate::extract::{Body, Id, Query, id};
+use crate::guard::Caller;
+use crate::problem::Refused;
+
+/// A session's shares
+#[utoipa::path(get, path = "/api/v1/sessions/{id}/shares", tag = "shares", params(("id" = String, Path)),
+    responses((status = 200, body = Page<Share>)))]
+pub(super) async fn list(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Id(session): Id,
+    query: Query,
+) -> Result<Json<Page<Share>>, Refused> {
+    query.finish()?;
+    let items = app.launcher.shares(caller.actor()?, &session).await?;
+    Ok(Json(Page { items, next_cursor: None }))
+}
+
+/// Share a session
+#[utoipa::path(post, path = "/api/v1/sessions/{id}/shares", tag = "shares", request_body = ShareRequest,
+    params(("id" = String, Path)), responses((status = 201, body = Share), (status = 409, body = Problem)))]
+pub(super) async fn share(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Id(session): Id,
+    query: Query,
+    Body(request): Body<ShareRequest>,
+) -> Result<Response, Refused> {
+    query.finish()?;
+    let share = app.launcher.share(caller.actor()?, &session, request, &app.base).await?;
+    Ok((StatusCode::CREATED, Json(share)).into_response())
+}
+
+/// Withdraw a share
+#[utoipa::path(delete, path = "/api/v1/sessions/{id}/shares/{share}", tag = "shares",
+    params(("id" = String, Path), ("share" = String, Path)), responses((status = 204), (status = 404, body = Problem)))]
+pub(super) async fn unshare(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Id(session): Id,
+    Path((_, share)): Path<(String, String)>,
+    query: Query,
+) -> Result<StatusCode, Refused> {
+    query.finish()?;
+    let share = id(&share, ErrorCode::UnknownShare)?;
+    app.launcher.unshare(caller.actor()?, &session, &share).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
