@@ -12,7 +12,7 @@ use wharf_core::hook::{Hook, HookError, HookErrorKind};
 use super::child::Ended;
 use super::{document, stopped};
 use crate::answer;
-use crate::runtime::Context;
+use crate::context::Context;
 
 /// Most bytes of standard error that become a message.
 const MESSAGE_MAX: usize = 4 << 10;

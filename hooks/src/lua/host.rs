@@ -20,10 +20,10 @@ use super::command::{self, duration};
 use super::fault::{Failed, failed, host, mistake};
 use super::render;
 use super::value::{Into, Out, Secret};
+use crate::context::Context;
 use crate::exec;
 use crate::exec::child::Ended;
 use crate::load::files::Files;
-use crate::runtime::Context;
 
 /// Functions that `host.parallel` runs at once.
 const PARALLEL: usize = 8;
@@ -96,7 +96,7 @@ impl Host {
         let mut tmp = self.tmp.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = match tmp.take() {
             Some(dir) => dir,
-            None => exec::private_dir().map_err(|error| {
+            None => exec::private_dir(&self.context("host.tmp")?.settings.tmp()).map_err(|error| {
                 failed(HookErrorKind::Internal, format!("no temporary directory: {error}"))
             })?,
         };

@@ -15,9 +15,9 @@ use super::Bytecode;
 use super::fault::{failed, mistake};
 use super::host::{self, Host};
 use super::value::{Into, Out};
+use crate::context::Context;
 use crate::exec;
 use crate::load::{Level, place};
-use crate::runtime::Context;
 
 /// Members of requests that may be absent; anything else that is absent is a typing mistake.
 const OPTIONAL: [&str; 20] = [
