@@ -5,7 +5,7 @@ mod bench;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bench::{Bench, answer, ask, call, failure, processes, random};
+use bench::{Bench, answer, ask, call, failure, processes, random, until};
 use serde_json::{Value, json};
 use wharf_core::backend::{Backend, HostContext, HostError, HostFunction, HostModule};
 use wharf_core::hook::{Hook, HookAnswer, HookErrorKind, HookRuntime as _, Logs};
@@ -205,6 +205,11 @@ async fn parallel_runs_side_by_side_and_its_deadline_ends_the_children() {
     assert!(started.elapsed() < Duration::from_millis(1000), "{:?}", started.elapsed());
     assert_eq!(run.outcome.expect_err("late").kind, HookErrorKind::Timeout);
     assert_eq!(processes(tag.as_str()), Vec::<i32>::new());
+    // Nothing of a call that was cut off stays: not its directory, not its file.
+    for dir in ["tmp", "calls"] {
+        let dir = bench.data().join(dir);
+        until("removed", || std::fs::read_dir(&dir).expect("a directory").count() == 0).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
