@@ -39,8 +39,12 @@ fn follow(mut session: Session, events: &[Event]) -> (Session, Vec<Effect>) {
 }
 
 fn submitted(job: &str) -> Event {
+    answered(1, job)
+}
+
+fn answered(attempt: u32, job: &str) -> Event {
     let submitted = Submitted { job_id: job.to_owned(), node: None, message: None, handle: None };
-    Event::SubmitAnswered { attempt: 1, outcome: Ok(submitted) }
+    Event::SubmitAnswered { attempt, outcome: Ok(submitted) }
 }
 
 fn refused(kind: HookErrorKind) -> Event {
@@ -78,10 +82,10 @@ fn hook_answered(mode: Mode, outcome: Result<(), HookError>) -> Event {
 }
 
 fn end(session: &Session) -> End {
-    match &session.record.stage {
-        Stage::Ended { end, .. } => end.clone(),
-        other => panic!("not over: {other:?}"),
-    }
+    let Stage::Ended { end, .. } = &session.record.stage else {
+        panic!("not over: {:?}", session.record.stage)
+    };
+    end.clone()
 }
 
 fn phase(session: &Session) -> Option<Phase> {
@@ -410,10 +414,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(RESUME),
         outcome.clone().prop_map(Event::Prepared),
-        (1..4u32, job.clone()).prop_map(|(attempt, job)| match submitted(job) {
-            Event::SubmitAnswered { outcome, .. } => Event::SubmitAnswered { attempt, outcome },
-            other => other,
-        }),
+        (1..4u32, job.clone()).prop_map(|(attempt, job)| answered(attempt, job)),
         (1..4u32, kind.clone()).prop_map(|(attempt, kind)| Event::SubmitAnswered {
             attempt,
             outcome: Err(HookError::new(kind, "no"))
