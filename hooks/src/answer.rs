@@ -2,6 +2,7 @@
 //!
 //! A refusal names the path, what was expected and what came. Answers about many jobs (`find`, `status`,
 //! `terminate_many`) lose a bad entry, never the batch: an entry that is missing means "nobody can tell".
+#![expect(clippy::wildcard_enum_match_arm, reason = "whatever else a JSON value is, it is refused")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,19 @@ pub(crate) fn is_job_id(pattern: &Regex, text: &str) -> bool {
         && !text.starts_with('-')
         && !text.chars().any(|letter| letter.is_whitespace() || letter.is_control())
         && pattern.is_match(text)
+}
+
+/// Whether saying nothing means success.
+pub(crate) const fn may_be_silent(hook: Hook) -> bool {
+    matches!(
+        hook,
+        Hook::Terminate
+            | Hook::OnRunning
+            | Hook::OnConnect
+            | Hook::OnDisconnect
+            | Hook::OnParams
+            | Hook::OnEnded
+    )
 }
 
 fn bad(message: impl Into<String>) -> HookError {

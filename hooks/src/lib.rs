@@ -16,6 +16,7 @@
 mod answer;
 mod blot;
 mod builtin;
+mod context;
 mod exec;
 mod load;
 mod lua;

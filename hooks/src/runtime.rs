@@ -7,36 +7,33 @@
 //!
 //! A call runs in a task of its own: whoever drops the future ends the call, and its processes are still cleaned up.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wharf_core::backend::{Backend, HostModule};
 use wharf_core::clock::{Clock as _, SystemClock};
 use wharf_core::hook::{Hook, HookAnswer, HookCall, HookError, HookErrorKind, HookRun, HookRuntime, Logs};
 use wharf_core::template::{Catalog, Entry};
-use wharf_protocol::api::{Trace, TracedCommand};
+use wharf_protocol::api::Trace;
 use wharf_protocol::template::Finding;
 use wharf_protocol::{SessionId, Time, TraceId};
 
 use crate::answer::{self, Rules};
 use crate::blot::Blot;
 use crate::builtin::BuiltinFile;
-use crate::exec::marks::{self, CallFile, Target};
+use crate::context::{Context, Settings};
+use crate::exec::marks::{self, CallFile};
 use crate::load::catalog::Shelf;
 use crate::load::{Version, place};
 use crate::pool::Pool;
 use crate::{exec, lua};
 
-/// Most bytes of a hook's log that a trace keeps.
-const LOG_MAX: usize = 64 << 10;
 /// Most bytes of a result that a trace keeps.
 const DETAIL_MAX: usize = 4 << 10;
 /// From the TERM to the KILL of what a call left behind.
@@ -97,147 +94,6 @@ struct Inner {
     lua: lua::Engine,
 }
 
-/// What every call needs of the launcher.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) data_dir: PathBuf,
-    instance: String,
-    path: String,
-    home: String,
-    user: String,
-    logs_roots: Vec<PathBuf>,
-}
-
-impl Settings {
-    fn calls(&self) -> PathBuf {
-        self.data_dir.join("calls")
-    }
-
-    /// Where copies of templates lie that cannot be executed in place.
-    pub(crate) fn copies(&self) -> PathBuf {
-        self.data_dir.join("builtin")
-    }
-}
-
-/// One call while it runs.
-#[derive(Debug)]
-pub(crate) struct Context {
-    pub(crate) settings: Arc<Settings>,
-    pub(crate) version: Arc<Version>,
-    pub(crate) hook: Hook,
-    pub(crate) session: Option<SessionId>,
-    pub(crate) trace: TraceId,
-    /// The value of `WHARF_INSTANCE`.
-    pub(crate) mark: String,
-    pub(crate) deadline: Instant,
-    /// How long it was given, for messages.
-    pub(crate) allowed: Duration,
-    pub(crate) cancel: CancellationToken,
-    pub(crate) dry_run: bool,
-    pub(crate) progress: Option<mpsc::Sender<String>>,
-    pub(crate) call_file: CallFile,
-    pub(crate) module: Option<Arc<dyn HostModule>>,
-    pub(crate) secret_params: Vec<String>,
-    pub(crate) blot: Mutex<Blot>,
-    record: Mutex<Record>,
-}
-
-/// What a call leaves for its trace, and the groups it has made.
-#[derive(Debug, Default)]
-struct Record {
-    log: String,
-    commands: Vec<TracedCommand>,
-    groups: BTreeSet<i32>,
-    /// Something was started that may have left processes.
-    ran: bool,
-}
-
-impl Context {
-    /// The cleaned environment of every process of this call, without `[hooks] env`.
-    pub(crate) fn environment(&self) -> BTreeMap<String, String> {
-        let settings = &self.settings;
-        let dirs = self.version.run.path.iter().map(String::as_str);
-        let path =
-            dirs.chain([settings.path.as_str()]).filter(|dir| !dir.is_empty()).collect::<Vec<_>>().join(":");
-        [
-            ("PATH", path.as_str()),
-            ("HOME", &settings.home),
-            ("USER", &settings.user),
-            ("LANG", "C.UTF-8"),
-            (marks::VARIABLE, &self.mark),
-        ]
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
-    }
-
-    /// What an executable hook gets on top.
-    pub(crate) fn hook_environment(&self, hook: Hook, tmp: &Path) -> BTreeMap<String, String> {
-        let mut env = BTreeMap::new();
-        let mut set = |name: &str, value: String| drop(env.insert(name.to_owned(), value));
-        set("WHARF_HOOK", hook.as_str().to_owned());
-        if let Some(session) = &self.session {
-            set("WHARF_SESSION_ID", session.to_string());
-        }
-        set("WHARF_TRACE_ID", self.trace.to_string());
-        set("WHARF_DEADLINE_MS", self.left().as_millis().to_string());
-        set("WHARF_TMPDIR", tmp.display().to_string());
-        set("WHARF_DRY_RUN", u8::from(self.dry_run).to_string());
-        env
-    }
-
-    /// What is left of its time.
-    pub(crate) fn left(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
-    }
-
-    /// Adds to the hook's log.
-    pub(crate) fn log(&self, text: &str) {
-        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = LOG_MAX.saturating_sub(record.log.len());
-        let end = (0..=room.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        record.log.push_str(text.get(..end).unwrap_or_default());
-    }
-
-    /// Adds a command to the trace.
-    pub(crate) fn traced(&self, command: TracedCommand) {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner).commands.push(command);
-    }
-
-    /// A group that this call has made.
-    pub(crate) fn note_group(&self, group: i32) {
-        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        record.ran = true;
-        if group > 1 {
-            record.groups.insert(group);
-        }
-    }
-
-    /// Something may have started processes that carry the mark.
-    pub(crate) fn note_ran(&self) {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner).ran = true;
-    }
-
-    fn blotted(&self, text: &str) -> String {
-        self.blot.lock().unwrap_or_else(PoisonError::into_inner).out(text)
-    }
-
-    fn leftovers(&self) -> Target {
-        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut target = Target::default();
-        if !record.ran {
-            return target;
-        }
-        if self.version.run.keep_leftovers {
-            target.groups.clone_from(&record.groups);
-        } else {
-            target.marks.insert(self.mark.clone());
-            target.marked_groups = record.groups.iter().map(|group| (self.mark.clone(), *group)).collect();
-        }
-        target
-    }
-}
-
 impl Hooks {
     /// Reads all templates and makes the runtime.
     ///
@@ -252,7 +108,7 @@ impl Hooks {
             user: config.user,
             logs_roots: config.logs_roots,
         };
-        for path in [settings.calls(), settings.copies()] {
+        for path in [settings.calls(), settings.copies(), settings.tmp()] {
             std::fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -314,7 +170,7 @@ impl Hooks {
         let _ = tokio::time::timeout(call.deadline / 4, looked).await;
         let Some(version) = inner.shelf.version(&call.template) else {
             let why = inner.shelf.entry(&call.template).and_then(|entry| entry.message);
-            let why = why.map_or_else(|| "there is no such template".to_owned(), |why| why);
+            let why = why.unwrap_or_else(|| "there is no such template".to_owned());
             return refused(
                 HookErrorKind::Misconfigured,
                 format!("template {} cannot be used: {why}", call.template),
@@ -374,8 +230,10 @@ impl Hooks {
         let params = call.request.get("session").and_then(|session| session.get("params"));
         for params in params.into_iter().chain(call.request.get("params")) {
             for name in &call.secret_params {
-                if let Some(Value::String(secret)) = params.get(name) {
-                    blot.add(secret);
+                match params.get(name) {
+                    Some(Value::String(secret)) => blot.add(secret),
+                    Some(secret) => blot.add(&secret.to_string()),
+                    None => {}
                 }
             }
         }
@@ -396,7 +254,7 @@ impl Hooks {
             call_file,
             secret_params: call.secret_params,
             blot: Mutex::new(blot),
-            record: Mutex::new(Record::default()),
+            record: Mutex::default(),
         };
         (Arc::new(context), call.request)
     }
@@ -480,8 +338,7 @@ impl About {
         detail.truncate(end);
         let (mut log, mut commands) = (String::new(), Vec::new());
         if let Some(context) = context {
-            let mut record = context.record.lock().unwrap_or_else(PoisonError::into_inner);
-            (log, commands) = (std::mem::take(&mut record.log), std::mem::take(&mut record.commands));
+            (log, commands) = context.take_record();
         }
         for command in &mut commands {
             for word in &mut command.argv {
@@ -533,8 +390,11 @@ impl HookRuntime for Hooks {
 
     async fn end_leftovers(&self) -> usize {
         let settings = Arc::clone(&self.inner.settings);
-        let ended =
-            tokio::task::spawn_blocking(move || marks::end_leftovers(&settings.calls(), &settings.instance));
+        let ended = tokio::task::spawn_blocking(move || {
+            let ended = marks::end_leftovers(&settings.calls(), &settings.instance);
+            settings.empty_tmp();
+            ended
+        });
         ended.await.unwrap_or(0)
     }
 }

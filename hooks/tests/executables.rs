@@ -271,7 +271,7 @@ async fn a_child_that_keeps_the_pipe_delays_nothing_and_is_ended() {
         &[(
             "submit",
             &format!(
-                "setsid env -u WHARF_INSTANCE sh -c 'sleep 600; : {tag}-dropped' >/dev/null 2>&1 & echo 44"
+                "setsid env -u WHARF_INSTANCE sh -c 'sleep 600; : {tag}-dropped' >/dev/null 2>&1 & sleep 0.3; echo 44"
             ),
         )],
     );
@@ -280,12 +280,18 @@ async fn a_child_that_keeps_the_pipe_delays_nothing_and_is_ended() {
         &format!("setsid sh -c 'sleep 600; : {tag}-kept' >/dev/null 2>&1 & sh -c 'sleep 600; : {tag}-group' & sleep 0.2; echo 45"),
     )]);
     let hooks = bench.hooks();
-    for name in ["pipe", "setsid", "dropped", "kept"] {
+    bench.template(
+        "bare",
+        "",
+        &[("submit", &format!("env -i /bin/sh -c 'sleep 600; : {tag}-bare' & echo 46"))],
+    );
+    hooks.reload();
+    for name in ["pipe", "setsid", "dropped", "kept", "bare"] {
         let started = Instant::now();
         answer(&hooks, name, Hook::Submit, json!({})).await;
         assert!(started.elapsed() < Duration::from_secs(3), "{name}: {:?}", started.elapsed());
     }
-    for gone in ["pipe", "setsid", "group"] {
+    for gone in ["pipe", "setsid", "group", "bare"] {
         assert_eq!(processes(&format!("{tag}-{gone}")), Vec::<i32>::new(), "{gone}");
     }
     for kept in ["dropped", "kept"] {
@@ -361,6 +367,21 @@ async fn after_a_crash_what_carries_an_open_calls_mark_is_ended() {
     }
     assert_eq!(std::fs::read_dir(bench.data().join("calls")).expect("calls").count(), 0);
     assert_eq!(hooks.end_leftovers().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_started_has_not_happened() {
+    let bench = Bench::new();
+    bench.template("gone", "", &[]);
+    bench.write("gone", "hooks/submit", "#!/nowhere/interpreter\n");
+    bench.template("format", "", &[]);
+    bench.write("format", "hooks/submit", "no interpreter\n");
+    bench::chmod(&bench.dir("format").join("hooks/submit"), 0o755);
+    let hooks = bench.hooks();
+    for name in ["gone", "format"] {
+        let error = failure(&hooks, name, Hook::Submit).await;
+        assert_eq!(error.kind, HookErrorKind::Misconfigured, "{error:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

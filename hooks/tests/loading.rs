@@ -213,10 +213,10 @@ async fn a_reload_swaps_whole_and_a_broken_one_keeps_the_last_good() {
     bench.lua("t", "", "");
     let hooks = bench.hooks();
     let job = |hooks: Hooks| async move {
-        match answer(&hooks, "t", Hook::Submit, json!({})).await {
-            HookAnswer::Submit(submitted) => submitted.job_id,
-            other => panic!("{other:?}"),
-        }
+        let HookAnswer::Submit(submitted) = answer(&hooks, "t", Hook::Submit, json!({})).await else {
+            panic!()
+        };
+        submitted.job_id
     };
     assert_eq!(job(hooks.clone()).await, "1");
     let first = hooks.get("t").and_then(|entry| entry.template).expect("good").version.clone();

@@ -5,7 +5,7 @@ mod bench;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bench::{Bench, answer, ask, call, failure, processes, random};
+use bench::{Bench, answer, ask, call, failure, processes, random, until};
 use serde_json::{Value, json};
 use wharf_core::backend::{Backend, HostContext, HostError, HostFunction, HostModule};
 use wharf_core::hook::{Hook, HookAnswer, HookErrorKind, HookRuntime as _, Logs};
@@ -14,10 +14,9 @@ use wharf_protocol::SessionId;
 /// Runs a body as the `logs` hook and returns its text.
 async fn text(bench: &Bench, manifest: &str, body: &str, request: Value) -> String {
     bench.lua("t", manifest, &format!("function M.logs(req)\n{body}\nend"));
-    match answer(&bench.hooks(), "t", Hook::Logs, request).await {
-        HookAnswer::Logs(Logs::Text(text)) => text,
-        other => panic!("{other:?}"),
-    }
+    let hooks = bench.hooks();
+    let HookAnswer::Logs(Logs::Text(text)) = answer(&hooks, "t", Hook::Logs, request).await else { panic!() };
+    text
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,6 +205,11 @@ async fn parallel_runs_side_by_side_and_its_deadline_ends_the_children() {
     assert!(started.elapsed() < Duration::from_millis(1000), "{:?}", started.elapsed());
     assert_eq!(run.outcome.expect_err("late").kind, HookErrorKind::Timeout);
     assert_eq!(processes(tag.as_str()), Vec::<i32>::new());
+    // Nothing of a call that was cut off stays: not its directory, not its file.
+    for dir in ["tmp", "calls"] {
+        let dir = bench.data().join(dir);
+        until("removed", || std::fs::read_dir(&dir).expect("a directory").count() == 0).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use wharf_protocol::process::ProcessId;
 
@@ -52,21 +53,27 @@ pub(crate) fn detach(bootstrap: &Path) -> io::Result<()> {
     let log = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(dir.join("monitor.log"));
     let child = clean(Command::new("/proc/self/exe").arg("detached").arg("--bootstrap").arg(&bootstrap))
         .env("WHARF_JOB_ID", SELF)
-        // Not in the caller's group from its first instruction on; its own session follows.
-        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log.map_or_else(|_| Stdio::null(), Stdio::from))
         .spawn()?;
     let id = process_id(i32::try_from(child.id()).map_err(io::Error::other)?)?;
+    // Only what has left the caller's session is safe from what happens to that.
+    let pid = rustix::process::Pid::from_child(&child);
+    let until = std::time::Instant::now() + Duration::from_secs(5);
+    while rustix::process::getsid(Some(pid))? != pid {
+        if std::time::Instant::now() > until {
+            return Err(io::Error::other("the detached monitor does not leave"));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
     use std::io::Write as _;
     writeln!(io::stdout(), "{id}")
 }
 
 /// First thing of a detached monitor: a session of its own.
 pub(crate) fn detached(bootstrap: &Path) -> io::Result<()> {
-    // A group leader cannot make a session; it has its own group then, which is enough.
-    let _ = rustix::process::setsid();
+    rustix::process::setsid()?;
     std::env::set_current_dir(bootstrap.parent().unwrap_or(Path::new("/"))).or(Ok(()))
 }
 

@@ -5,8 +5,9 @@
 //!                      └──── one outbound link to a launcher, dialled for ever (link)
 //! ```
 //!
-//! It needs nothing on its host: static, no user database, no resolver library. It obeys nobody who cannot prove
-//! to hold the launcher's key, takes the command's descendants down with it, and exits with the command's own code.
+//! It needs nothing on its host: static, no user database, no resolver library. It takes orders only from who can prove
+//! to hold the launcher's key (a refusal comes before any proof, and is believed), takes the command's descendants
+//! down with it, and exits with the command's own code.
 
 mod bootstrap;
 mod detach;

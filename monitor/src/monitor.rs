@@ -1,6 +1,7 @@
 //! What all parts of a monitor share.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ pub(crate) struct Monitor {
     pub(crate) nonce: String,
     pub(crate) job: Option<String>,
     pub(crate) restarts: u32,
+    /// The monitor itself was told to end: its report is not offered for long.
+    pub(crate) hurry: AtomicBool,
     endpoints: Mutex<Vec<EndpointDeclared>>,
     pub(crate) endpoints_changed: watch::Sender<u64>,
 }
@@ -100,6 +103,7 @@ impl Monitor {
             nonce,
             job: job.0,
             restarts: job.1,
+            hurry: AtomicBool::new(false),
             endpoints: Mutex::new(endpoints),
             endpoints_changed: watch::channel(0).0,
         }

@@ -29,6 +29,8 @@ use crate::{bootstrap, detach, endpoint, link, say, tree};
 
 /// How long a report is offered where no launcher answers and the session may run without one.
 const REPORT: Duration = Duration::from_secs(3600);
+/// The same, after the monitor itself was told to end.
+const HURRY: Duration = Duration::from_secs(5);
 /// What is still in the pipes when the command has ended.
 const DRAIN: Duration = Duration::from_millis(500);
 
@@ -93,6 +95,7 @@ async fn supervise(bootstrap: Bootstrap, path: &Path) -> io::Result<u8> {
 /// Waits until a launcher has kept the report, as long as the session may be without one.
 async fn release(monitor: &Monitor) {
     let patience = match monitor.bootstrap.limits.on_orphan {
+        _ if monitor.hurry.load(Ordering::Relaxed) => HURRY,
         OnOrphan::Run => REPORT,
         OnOrphan::End(patience) => patience.0,
     };
@@ -128,8 +131,11 @@ async fn orphan(monitor: Arc<Monitor>) {
     }
 }
 
+/// Ports that were picked, by endpoint.
+type Ports = Vec<(String, u16)>;
+
 /// Declared endpoints, those without a port given one that is free now.
-fn endpoints(bootstrap: &Bootstrap) -> io::Result<(Vec<EndpointDeclared>, Vec<(String, u16)>)> {
+fn endpoints(bootstrap: &Bootstrap) -> io::Result<(Vec<EndpointDeclared>, Ports)> {
     let mut ports = Vec::new();
     let mut held = Vec::new();
     let mut endpoints = bootstrap.endpoints.clone();
@@ -198,6 +204,7 @@ async fn command(
     };
     let Running { pid, mut end, streams } = running;
     let _ = monitor.pid.set(pid.as_raw_nonzero().get().unsigned_abs());
+    prefer_to_lose(pid);
     let copying = copy(monitor, streams);
     let oom_before = oom_kills();
     let attempt = Arc::new(AtomicU8::new(NOTHING));
@@ -266,11 +273,15 @@ async fn command(
         report.orphaned = true;
         report.stopped_by = stopped_by;
     } else if let Some(signal) = told {
-        report.interrupted = true;
+        report.interrupted = signal == 15;
         report.signal = report.signal.or(Some(signal));
     } else if matches!(ended, Ended::Signal(9 | 15)) {
         report.interrupted = true;
         report.out_of_memory = ended == Ended::Signal(9) && oom_kills() > oom_before;
+    }
+    if told.is_some() {
+        // Whoever wants the job's place back does not wait for an hour.
+        monitor.hurry.store(true, Ordering::Relaxed);
     }
     Ok((report, ended.shell_code(), over))
 }
@@ -312,7 +323,7 @@ async fn stop(monitor: Arc<Monitor>, pid: Pid, grace: Duration, attempt: Arc<Ato
                 }
             }
             Err(error) => {
-                say(&format!("the stop command cannot be executed: {}", spawn::failure(&argv, &error).1))
+                say(&format!("the stop command cannot be executed: {}", spawn::failure(&argv, &error).1));
             }
         }
     }
@@ -364,6 +375,15 @@ fn keep(monitor: &Arc<Monitor>, mut from: pipe::Receiver, channel: Channel) -> t
             tokio::task::yield_now().await;
         }
     })
+}
+
+/// When memory runs out the command goes before its monitor, which has to tell of it.
+fn prefer_to_lose(pid: Pid) {
+    let own = std::fs::read_to_string("/proc/self/oom_score_adj")
+        .ok()
+        .and_then(|text| text.trim().parse::<i32>().ok());
+    let more = own.unwrap_or(0).saturating_add(100).min(1000);
+    let _ = std::fs::write(format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero()), more.to_string());
 }
 
 /// How often the kernel killed something of our own cgroup for memory.

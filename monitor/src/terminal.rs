@@ -74,11 +74,18 @@ impl Terminal {
         (now, from, behind)
     }
 
+    /// The screen is drawn anew at the new size: shrinking it in place can leave the parser with half a wide character.
+    /// It is never narrower than one of those, whatever the program is told.
     fn resize(&self, size: Size) {
-        if size.is_valid() {
-            self.screen().parser.screen_mut().set_size(size.rows, size.cols);
-            let _ = self.pty.resize(size.rows, size.cols);
+        if !size.is_valid() {
+            return;
         }
+        let mut screen = self.screen();
+        let now = screen.parser.screen().state_formatted();
+        screen.parser = vt100::Parser::new(size.rows.max(2), size.cols.max(2), 0);
+        screen.parser.process(&now);
+        drop(screen);
+        let _ = self.pty.resize(size.rows, size.cols);
     }
 }
 
@@ -157,5 +164,21 @@ pub(crate) async fn attach(monitor: &Monitor, stream: LinkStream, role: Role, si
     tokio::select! {
         () = write => {}
         () = read => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_wide_character_at_the_edge_survives_any_resize() {
+        let (pty, _peer) = Pty::open(ROWS, COLUMNS).unwrap();
+        let terminal = Terminal::new(pty);
+        for (rows, cols) in [(24, 79), (1, 1), (1, 2), (3, 1), (1000, 1000), (24, 80)] {
+            terminal.show(&Bytes::from_static("\x1b[H\x1b[999C中x\r\nab中中中".as_bytes()));
+            terminal.resize(Size { rows, cols });
+            terminal.show(&Bytes::from_static("\x1b[H\x1b[78Cyz中".as_bytes()));
+        }
     }
 }

@@ -122,7 +122,7 @@ enum Over {
     /// Nothing more to say to the client.
     Gone,
     Close(u16),
-    Refuse(Problem, u16),
+    Refuse(Box<Problem>, u16),
 }
 
 async fn relay(mut sink: Sink, source: Source, stream: LinkStream, entry: &Entry, kind: &Kind) {
@@ -131,12 +131,12 @@ async fn relay(mut sink: Sink, source: Source, stream: LinkStream, entry: &Entry
     let over = tokio::select! {
         over = outward(&mut sink, reader, kind, &heard) => over,
         over = inward(source, writer, entry.role, kind, &heard) => over,
-        problem = entry.cut() => Over::Refuse(problem, 1008),
+        problem = entry.cut() => Over::Refuse(Box::new(problem), 1008),
     };
     match over {
         Over::Gone => {}
         Over::Close(code) => close(&mut sink, code).await,
-        Over::Refuse(problem, code) => refuse(&mut sink, problem, code).await,
+        Over::Refuse(problem, code) => refuse(&mut sink, *problem, code).await,
     }
 }
 
@@ -159,7 +159,7 @@ async fn outward(
                 continue;
             }
         };
-        let lost = || Over::Refuse(crate::links::unreachable(), 1008);
+        let lost = || Over::Refuse(Box::new(crate::links::unreachable()), 1008);
         match frame {
             Ok(Some(Frame::Data(channel, data))) => {
                 if !send(sink, Message::Binary(Frame::binary(channel, &data))).await {
@@ -176,7 +176,7 @@ async fn outward(
                 }
                 Ok(ServerControl::Error(problem)) => {
                     let code = if problem.code == ErrorCode::RateLimited { 1013 } else { 1008 };
-                    return Over::Refuse(problem, code);
+                    return Over::Refuse(Box::new(problem), code);
                 }
                 Ok(ServerControl::Eof(eof)) => {
                     let text = serde_json::to_string(&ServerControl::Eof(eof)).unwrap_or_default();
@@ -200,7 +200,7 @@ async fn inward(
     kind: &Kind,
     heard: &std::sync::Mutex<Instant>,
 ) -> Over {
-    let bad = |detail: &str| Over::Refuse(bad_message(detail), 1008);
+    let bad = |detail: &str| Over::Refuse(Box::new(bad_message(detail)), 1008);
     let watching = *kind == Kind::Attach && role == Role::View;
     while let Some(message) = source.next().await {
         *heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();

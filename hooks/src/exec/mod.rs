@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use wharf_core::hook::{Hook, HookError, HookErrorKind};
 use wharf_protocol::api::TracedCommand;
 
-use crate::runtime::Context;
+use crate::context::Context;
 use child::{Child, Ended, Stopped};
 
 /// Most bytes of standard error that are kept.
@@ -32,14 +32,15 @@ pub(crate) async fn run(
     hook: Hook,
     request: &Value,
 ) -> Result<Value, HookError> {
-    let internal = |message: String| HookError::new(HookErrorKind::Internal, message);
     if context.dry_run && !context.version.run.dry_run {
         return Err(HookError::new(
             HookErrorKind::Unsupported,
             "a dry run starts no executable hook unless [hooks] dry_run = true",
         ));
     }
-    let dir = private_dir().map_err(|error| internal(format!("no temporary directory: {error}")))?;
+    let dir = private_dir(&context.settings.tmp()).map_err(|error| {
+        HookError::new(HookErrorKind::Unavailable, format!("the data directory takes no more: {error}"))
+    })?;
     let document = json!({"api": 1, "hook": hook.as_str(), "request": request});
     let mut stdin = document.to_string().into_bytes();
     stdin.push(b'\n');
@@ -63,15 +64,11 @@ pub(crate) async fn run(
     let ended = match ended {
         Ok(ended) => ended,
         Err(error) => {
-            let kind = if error.kind() == std::io::ErrorKind::WouldBlock {
-                HookErrorKind::Unavailable
-            } else {
-                HookErrorKind::Internal
-            };
-            return Err(HookError::new(
-                kind,
-                format!("the hook cannot be started: {}: {error}", file.display()),
-            ));
+            let message = format!("the hook cannot be started: {}: {error}", file.display());
+            let mut failure = HookError::new(spawn_failure(&error), message);
+            failure.hint =
+                Some("is it executable, and does its first line name an interpreter that exists?".to_owned());
+            return Err(failure);
         }
     };
     context.note_group(ended.group);
@@ -81,6 +78,18 @@ pub(crate) async fn run(
     }
     context.traced(traced(argv, effect_of(hook), started.elapsed(), &ended));
     outcome::read(context, hook, &ended)
+}
+
+/// What it means that a program could not be started: in no case has anything happened.
+pub(crate) fn spawn_failure(error: &std::io::Error) -> HookErrorKind {
+    const NO_FORMAT: i32 = 8;
+    let kind = error.kind();
+    let ours = matches!(kind, std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied);
+    if ours || error.raw_os_error() == Some(NO_FORMAT) {
+        HookErrorKind::Misconfigured
+    } else {
+        HookErrorKind::Unavailable
+    }
 }
 
 /// The word for `effect` in a trace.
@@ -101,12 +110,12 @@ const fn effect_of(hook: Hook) -> &'static str {
 }
 
 /// A directory for one call, mode 0700, removed with the value.
-pub(crate) fn private_dir() -> std::io::Result<tempfile::TempDir> {
+pub(crate) fn private_dir(tmp: &Path) -> std::io::Result<tempfile::TempDir> {
     use std::os::unix::fs::PermissionsExt as _;
     tempfile::Builder::new()
-        .prefix("wharf-hook-")
+        .prefix("hook-")
         .permissions(std::fs::Permissions::from_mode(0o700))
-        .tempdir()
+        .tempdir_in(tmp)
 }
 
 /// What a trace keeps of a command.

@@ -12,7 +12,7 @@ use wharf_core::hook::{Hook, HookError, HookErrorKind};
 use super::child::Ended;
 use super::{document, stopped};
 use crate::answer;
-use crate::runtime::Context;
+use crate::context::Context;
 
 /// Most bytes of standard error that become a message.
 const MESSAGE_MAX: usize = 4 << 10;
@@ -60,14 +60,10 @@ fn success(context: &Context, hook: Hook, stdout: &[u8]) -> Result<Value, HookEr
     };
     let text = text.trim();
     if text.is_empty() {
-        return match hook {
-            Hook::Terminate
-            | Hook::OnRunning
-            | Hook::OnConnect
-            | Hook::OnDisconnect
-            | Hook::OnParams
-            | Hook::OnEnded => Ok(Value::Object(Map::new())),
-            _ => Err(internal("the hook wrote nothing to standard output".to_owned())),
+        return if answer::may_be_silent(hook) {
+            Ok(Value::Object(Map::new()))
+        } else {
+            Err(internal("the hook wrote nothing to standard output".to_owned()))
         };
     }
     if hook == Hook::Submit && !text.starts_with(['{', '[']) {

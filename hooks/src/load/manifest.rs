@@ -1,4 +1,5 @@
 //! `template.toml`: what it may say (CONTRACT section 5), read with a finding for every mistake.
+#![expect(clippy::wildcard_enum_match_arm, reason = "whatever else a TOML value is, it is a finding")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -188,7 +189,7 @@ fn api(top: &mut Section<'_>, out: &mut Vec<Finding>) {
     match top.take("api") {
         Some(Node { kind: Kind::Integer(1), .. }) => {}
         Some(node) => {
-            out.push(node.at.error("api", "`api` has to be 1: this version of Wharf knows no other"))
+            out.push(node.at.error("api", "`api` has to be 1: this version of Wharf knows no other"));
         }
         None => out.push(at.error("missing", "`api = 1` is missing")),
     }

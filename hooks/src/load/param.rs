@@ -1,4 +1,5 @@
 //! `[params.NAME]`: one declared parameter, and whether its own default, limits and choices fit its type.
+#![expect(clippy::wildcard_enum_match_arm, reason = "whatever else a TOML value is, it is a finding")]
 
 use serde_json::Value;
 use wharf_core::template::{ParamKind, ParamSpec};

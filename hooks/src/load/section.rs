@@ -1,6 +1,7 @@
 //! Reading one table of `template.toml`: each key is taken once, with its type; what is left over is unknown.
 //!
 //! Nothing here stops at the first mistake: a value that cannot be read becomes a finding and counts as absent.
+#![expect(clippy::wildcard_enum_match_arm, reason = "whatever else a TOML value is, it is a finding")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -184,8 +185,8 @@ impl<'a> Section<'a> {
     }
 
     /// A table within this one.
-    pub(crate) fn section(&mut self, key: &'static str, out: &mut Vec<Finding>) -> Option<Section<'a>> {
-        self.take(key).map(|node| Section::new(format!("[{key}]"), node, out))
+    pub(crate) fn section(&mut self, key: &'static str, out: &mut Vec<Finding>) -> Option<Self> {
+        self.take(key).map(|node| Self::new(format!("[{key}]"), node, out))
     }
 }
 

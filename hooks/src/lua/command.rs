@@ -1,4 +1,5 @@
 //! `host.exec`: a listed command with a cleaned environment, its own group, and a deadline within the hook's.
+#![expect(clippy::wildcard_enum_match_arm, reason = "whatever else a Lua value is, it is refused")]
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,7 +15,7 @@ use super::fault::{failed, mistake};
 use super::host::Host;
 use super::value::Secret;
 use crate::exec::child::{Child, Ended, Stopped};
-use crate::exec::{STDERR_MAX, traced};
+use crate::exec::{STDERR_MAX, spawn_failure, traced};
 
 /// Most bytes of a command's standard output.
 const OUTPUT_MAX: usize = 4 << 20;
@@ -80,18 +81,12 @@ pub(crate) async fn exec(lua: Lua, host: Host, options: Table) -> mlua::Result<T
     // On the launcher's own runtime: its limits hold even while the script computes.
     let noted = std::sync::Arc::clone(&context);
     let running = host.runtime()?.spawn(child.run(move |group| {
-        noted.note_group(group);
+        noted.note_command_group(group);
         noted.call_file.note_group(group);
     }));
     let ended = running.await.map_err(|error| mistake(format!("host.exec: {error}")))?;
-    let ended = ended.map_err(|error| {
-        let kind = if error.kind() == std::io::ErrorKind::WouldBlock {
-            HookErrorKind::Unavailable
-        } else {
-            HookErrorKind::Internal
-        };
-        failed(kind, format!("{name} cannot be started: {error}"))
-    })?;
+    let ended =
+        ended.map_err(|error| failed(spawn_failure(&error), format!("{name} cannot be started: {error}")))?;
     context.traced(traced(order.argv, order.effect, now.elapsed(), &ended));
     if ended.stopped == Some(Stopped::Deadline) {
         let allowed = Dur(order.timeout.unwrap_or(context.allowed));

@@ -1,4 +1,5 @@
 //! The `host` table, `log`, and the backend's module: every door out of a script.
+#![expect(clippy::wildcard_enum_match_arm, reason = "whatever else a Lua value is, it is refused")]
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -19,10 +20,10 @@ use super::command::{self, duration};
 use super::fault::{Failed, failed, host, mistake};
 use super::render;
 use super::value::{Into, Out, Secret};
+use crate::context::Context;
 use crate::exec;
 use crate::exec::child::Ended;
 use crate::load::files::Files;
-use crate::runtime::Context;
 
 /// Functions that `host.parallel` runs at once.
 const PARALLEL: usize = 8;
@@ -95,7 +96,7 @@ impl Host {
         let mut tmp = self.tmp.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = match tmp.take() {
             Some(dir) => dir,
-            None => exec::private_dir().map_err(|error| {
+            None => exec::private_dir(&self.context("host.tmp")?.settings.tmp()).map_err(|error| {
                 failed(HookErrorKind::Internal, format!("no temporary directory: {error}"))
             })?,
         };
@@ -229,7 +230,7 @@ fn fail(_: &Lua, (kind, message, options): (String, LuaString, Option<Table>)) -
                 "field" => error.field = Some(shown(&value)),
                 "retry_after" => error.retry_after = Some(duration("host.fail: `retry_after`", &value)?),
                 "detail" => {
-                    error.message = crate::answer::shorten(format!("{}: {}", error.message, shown(&value)))
+                    error.message = crate::answer::shorten(format!("{}: {}", error.message, shown(&value)));
                 }
                 other => {
                     let message = format!(

@@ -31,12 +31,12 @@ use tokio::sync::oneshot;
 use wharf_core::hook::{HookError, HookErrorKind};
 use wharf_protocol::template::{Finding, Severity};
 
+use crate::context::Context;
 use crate::exec;
 use crate::exec::child::Stopped;
 use crate::load::Level;
 use crate::load::files::Files;
 use crate::pool::Place;
-use crate::runtime::Context;
 use host::{Cache, Host};
 use script::{Over, Scripts};
 

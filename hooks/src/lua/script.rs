@@ -1,6 +1,7 @@
 //! A template's own Lua: its files, `require` inside it, and `base`, the template that it extends.
 //!
 //! Every level of an overlay has an environment of its own, a frozen copy of what scripts may see.
+#![expect(clippy::wildcard_enum_match_arm, reason = "whatever else a Lua value is, it is refused")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,9 +15,9 @@ use super::Bytecode;
 use super::fault::{failed, mistake};
 use super::host::{self, Host};
 use super::value::{Into, Out};
+use crate::context::Context;
 use crate::exec;
 use crate::load::{Level, place};
-use crate::runtime::Context;
 
 /// Members of requests that may be absent; anything else that is absent is a typing mistake.
 const OPTIONAL: [&str; 20] = [
@@ -210,15 +211,10 @@ impl Scripts {
         let request = frozen(lua, hook, request, &context.secret_params)?;
         let result = function.call_async::<Lv>(request).await?;
         if result.is_nil() {
-            return match hook {
-                Hook::Terminate
-                | Hook::Prepare
-                | Hook::OnRunning
-                | Hook::OnConnect
-                | Hook::OnDisconnect
-                | Hook::OnParams
-                | Hook::OnEnded => Ok(Value::Object(serde_json::Map::new())),
-                _ => Err(mistake(format!("`{}` returned nothing", hook.as_str()))),
+            return if hook == Hook::Prepare || crate::answer::may_be_silent(hook) {
+                Ok(Value::Object(serde_json::Map::new()))
+            } else {
+                Err(mistake(format!("`{}` returned nothing", hook.as_str())))
             };
         }
         Out { secrets: false, max: context.version.run.output }

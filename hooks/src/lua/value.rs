@@ -1,4 +1,5 @@
 //! JSON into Lua and back, with secrets that stay opaque and requests that stay as they are.
+#![expect(clippy::wildcard_enum_match_arm, reason = "whatever else a Lua value is, it is refused")]
 
 use mlua::{Lua, LuaSerdeExt as _, MetaMethod, Table, UserData, UserDataMethods, Value as Lv};
 use serde_json::{Map, Value};

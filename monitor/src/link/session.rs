@@ -155,7 +155,7 @@ async fn converse(
         let report = exited.borrow_and_update().clone();
         if let Some(report) = report.filter(|_| !reported) {
             reported = true;
-            if writer.send_json(&MonitorSays::Exited(report)).await.is_err() {
+            if !say_in_time(&mut writer, &MonitorSays::Exited(report)).await {
                 return lost;
             }
         }
@@ -164,13 +164,13 @@ async fn converse(
                 let Ok(Ok(word)) = word else { return lost };
                 match word {
                     LauncherSays::Ping { nonce } => {
-                        if writer.send_json(&MonitorSays::Pong { nonce }).await.is_err() {
+                        if !say_in_time(&mut writer, &MonitorSays::Pong { nonce }).await {
                             return lost;
                         }
                     }
                     LauncherSays::End { grace } => {
                         let _ = monitor.orders.send(Order::Launcher(grace.0));
-                        if writer.send_json(&MonitorSays::Ending).await.is_err() {
+                        if !say_in_time(&mut writer, &MonitorSays::Ending).await {
                             return lost;
                         }
                     }
@@ -195,12 +195,17 @@ async fn converse(
             _ = exited.changed() => {}
             changed = endpoints.changed() => {
                 let say = MonitorSays::Endpoints { endpoints: monitor.endpoints() };
-                if changed.is_err() || writer.send_json(&say).await.is_err() {
+                if changed.is_err() || !say_in_time(&mut writer, &say).await {
                     return lost;
                 }
             }
         }
     }
+}
+
+/// A peer that is dead while much is under way takes no more: that must not be waited for.
+async fn say_in_time(writer: &mut LinkWriter, says: &MonitorSays) -> bool {
+    matches!(tokio::time::timeout(SILENCE, writer.send_json(says)).await, Ok(Ok(())))
 }
 
 /// Serves one stream.
