@@ -10,11 +10,14 @@ use wharf_backends::shell::Shell;
 use wharf_core::backend::Backend;
 use wharf_core::clock::SystemClock;
 use wharf_core::hook::User;
-use wharf_core::store::{Change, Store as _};
-use wharf_core::{Launcher, Parts, Settings};
+use wharf_core::store::{Change, Store as _, StoreError};
+use wharf_core::{Launcher, OpenError, Parts, Settings};
 use wharf_hooks::{Hooks, HooksConfig};
-use wharf_server::{ListenAddr, Server, ServerConfig};
-use wharf_store::{Ownership, SqliteStore};
+use wharf_protocol::{ErrorCode, Problem};
+use wharf_server::{BindError, ListenAddr, Server, ServerConfig};
+use wharf_store::{OwnerError, Ownership, SqliteStore};
+
+use crate::config::Config;
 
 /// The static monitor for this host's architecture.
 pub(crate) const MONITOR: &[u8] = include_bytes!(env!("WHARF_MONITOR_BYTES"));
@@ -44,6 +47,34 @@ pub(crate) struct Plan {
     pub(crate) max_hooks: usize,
     /// What the core is to keep to.
     pub(crate) settings: Settings,
+}
+
+impl Plan {
+    /// What a configuration asks for, with the default listeners.
+    pub(crate) fn configured(config: Config, data_dir: PathBuf) -> Self {
+        let limit = |most: u32| (most > 0).then_some(most);
+        let tls = (!config.tls.certificate.as_os_str().is_empty())
+            .then_some(wharf_server::Tls { certificate: config.tls.certificate, key: config.tls.key });
+        Self {
+            data_dir,
+            template_dirs: config.templates.dirs,
+            listen: Vec::new(),
+            insecure_http: false,
+            tls,
+            web_domain: Some(config.web.domain).filter(|domain| !domain.is_empty()),
+            advertise: config.monitor.advertise,
+            monitor: config.monitor.path.get(std::env::consts::ARCH).cloned(),
+            settings: Settings {
+                history_keep: config.history.keep.0,
+                traces_keep: config.logs.keep.0,
+                log_bytes: config.logs.per_session.bytes(),
+                sessions: limit(config.limits.sessions),
+                starts_per_minute: limit(config.limits.starts_per_minute),
+            },
+            logs_roots: config.logs.roots,
+            max_hooks: config.limits.hooks,
+        }
+    }
 }
 
 /// Why a launcher cannot be put together.
@@ -80,6 +111,46 @@ pub(crate) enum AssembleError {
         /// Why.
         detail: String,
     },
+}
+
+impl AssembleError {
+    /// What the administrator is told, with the exit code that goes with it.
+    pub(crate) fn into_problem(self) -> Problem {
+        let detail = self.to_string();
+        let problem = |code| Problem::new(code, detail.clone());
+        match self {
+            Self::Owner(OwnerError::Taken(_)) => problem(ErrorCode::Unavailable)
+                .hint("stop that one first (SIGTERM touches no session), or choose another --data-dir"),
+            Self::Bind(error) if error.is_usage() => problem(ErrorCode::Usage),
+            Self::Bind(BindError::Taken { .. }) => problem(ErrorCode::Unavailable)
+                .hint("end the other program, or choose another --listen; port 0 picks a free one"),
+            Self::Store(error) | Self::Launcher(OpenError::Store(error)) => store_problem(&error, detail),
+            Self::Monitor { .. } => problem(ErrorCode::Internal)
+                .hint("[monitor] path in wharf.toml names it; without that key the built-in one is used"),
+            Self::Launcher(OpenError::Keys(_)) => problem(ErrorCode::Internal).hint(
+                "restore DATA/keys from a backup; without its keys a launcher takes no running session back",
+            ),
+            Self::Io { .. }
+            | Self::Owner(OwnerError::Io { .. })
+            | Self::Bind(_)
+            | Self::Hooks(_)
+            | Self::Launcher(OpenError::Files(_)) => problem(ErrorCode::Internal),
+        }
+    }
+}
+
+/// A datastore that cannot be opened: exit 1, and the way out.
+fn store_problem(error: &StoreError, detail: String) -> Problem {
+    let problem = Problem::new(ErrorCode::Internal, detail);
+    match error {
+        StoreError::Corrupt { .. } => problem.hint(
+            "move the file away and restore a backup (`wharf backup`) in its place, or start without one: \
+             sessions whose monitors still run come back by themselves",
+        ),
+        StoreError::TooNew { .. } => problem.hint("use the newer release, or another --data-dir"),
+        StoreError::Full(_) => problem.hint("make room, or make the data directory writable"),
+        StoreError::Conflict | StoreError::KeyTaken(_) | StoreError::Failed(_) => problem,
+    }
 }
 
 /// A launcher that is about to serve.

@@ -1,0 +1,21 @@
+//! `template list` and `template show`.
+
+use super::{Context, documents, values};
+use crate::args::admin::TemplateCommand;
+use crate::failure::Outcome;
+use crate::output::table;
+
+pub(super) async fn run(context: &Context, command: TemplateCommand) -> Outcome {
+    let client = context.client()?;
+    match command {
+        TemplateCommand::List => {
+            let all = client.templates().await?;
+            context.output.list(&documents(&all), || table::templates(&context.output, &values(&all)))?;
+        }
+        TemplateCommand::Show { name } => {
+            let reply = client.template(&name).await?;
+            context.output.object(&reply.raw, || table::template(&context.output, &reply.value))?;
+        }
+    }
+    Ok(0)
+}

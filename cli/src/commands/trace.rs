@@ -1,0 +1,12 @@
+//! `trace`: one hook run in full.
+
+use super::Context;
+use crate::args::admin::Trace;
+use crate::failure::Outcome;
+use crate::output::table;
+
+pub(super) async fn run(context: &Context, args: Trace) -> Outcome {
+    let reply = context.client()?.trace(&args.id).await?;
+    context.output.object(&reply.raw, || table::trace(&context.output, &reply.value))?;
+    Ok(0)
+}

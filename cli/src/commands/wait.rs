@@ -1,0 +1,106 @@
+//! `wait`, and waiting for a session in general.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wharf_protocol::{ErrorCode, Phase, Problem, Session, SessionId, State};
+
+use super::Context;
+use crate::args::session::{Goal, Wait};
+use crate::client::{Client, Reply};
+use crate::failure::Outcome;
+use crate::find;
+use crate::output::progress::{Progress, describe};
+use crate::output::table;
+
+/// How long one request waits.
+const ROUND: Duration = Duration::from_secs(20);
+/// How long, while somebody looks at the progress line.
+const SEEN_ROUND: Duration = Duration::from_secs(2);
+
+pub(super) async fn run(context: &Context, args: Wait) -> Outcome {
+    let client = context.client()?;
+    let id = find::session(&client, &args.id).await?;
+    let reply = until(context, &client, &id, args.state, args.timeout.map(|timeout| timeout.0)).await?;
+    if context.output.format == crate::args::Format::Table {
+        context.output.tip(&describe(&reply.value));
+    } else {
+        context.output.object(&reply.raw, || table::session(&context.output, &reply.value))?;
+    }
+    Ok(0)
+}
+
+/// What has become of a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    Yes,
+    NotYet,
+    Never,
+}
+
+fn reached(session: &Session, goal: Goal) -> Reached {
+    match (goal, session.state) {
+        (Goal::Submitted, State::Pending) if session.phase == Some(Phase::Submitted) => Reached::Yes,
+        (Goal::Submitted | Goal::Running, State::Running) | (Goal::Ended, State::Ended) => Reached::Yes,
+        (Goal::Submitted, State::Ended) if session.submitted_at.is_some() || session.started_at.is_some() => {
+            Reached::Yes
+        }
+        (Goal::Submitted | Goal::Running, State::Ended) => Reached::Never,
+        (Goal::Submitted | Goal::Running, State::Pending)
+        | (Goal::Ended, State::Pending | State::Running) => Reached::NotYet,
+    }
+}
+
+/// Waits until a session has come so far; on a terminal with a line that says what it waits for.
+pub(super) async fn until(
+    context: &Context,
+    client: &Client,
+    id: &SessionId,
+    goal: Goal,
+    within: Option<Duration>,
+) -> Outcome<Reply<Session>> {
+    let began = Instant::now();
+    let progress = Progress::new(&context.output, "waiting");
+    loop {
+        let round = if progress.is_shown() { SEEN_ROUND } else { ROUND };
+        let left = within.map(|within| within.saturating_sub(began.elapsed()));
+        let reply = client.wait(id, goal.as_str(), left.map_or(round, |left| left.min(round))).await?;
+        match reached(&reply.value, goal) {
+            Reached::Yes => return Ok(reply),
+            Reached::Never => return Err(otherwise(&reply.value, goal).into()),
+            Reached::NotYet => {}
+        }
+        if let Some(within) = within.filter(|within| began.elapsed() >= *within) {
+            return Err(late(&reply.value, goal, within).into());
+        }
+        progress.update(&reply.value);
+    }
+}
+
+fn late(session: &Session, goal: Goal, within: Duration) -> Problem {
+    let within = wharf_protocol::Dur(within);
+    Problem::new(
+        ErrorCode::Deadline,
+        format!("the session is not {} within {within}: {}", goal.as_str(), describe(session)),
+    )
+    .hint(format!("it goes on; wait again with `wharf wait {} --for {}`", session.id, goal.as_str()))
+}
+
+/// It ended, and will never come so far.
+pub(super) fn otherwise(session: &Session, goal: Goal) -> Problem {
+    let how = session.end.as_ref().map_or_else(
+        || "without a word".to_owned(),
+        |end| {
+            let code = end.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
+            let message = if end.message.is_empty() { String::new() } else { format!(": {}", end.message) };
+            format!("({}{code}){message}", end.cause.as_str())
+        },
+    );
+    // 502 makes it exit code 6: something else than was asked for came of it.
+    Problem::new(ErrorCode::SessionEnded, format!("the session is not {}, it ended {how}", goal.as_str()))
+        .status(502)
+        .hint(format!("see `wharf history {0}` and `wharf logs {0}`", session.id))
+}
+
+#[cfg(test)]
+mod tests;
