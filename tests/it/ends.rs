@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use wharf_tests::{Launcher, Probe, Template, until};
+use wharf_tests::{Launcher, Probe, until};
 
 fn end_of(launcher: &Launcher, command: &[&str]) -> Value {
     let id = launcher.start_session(&json!({"template": "shell", "command": command, "tty": false}));
@@ -18,7 +18,11 @@ fn exit_codes_and_signals_are_reported_as_they_were() {
     assert_eq!((&zero["end"]["cause"], &zero["end"]["exit_code"]), (&json!("exited"), &json!(0)), "{zero}");
     assert!(zero["ended_at"].is_string(), "{zero}");
     let seven = end_of(&launcher, &["sh", "-c", "exit 7"]);
-    assert_eq!((&seven["end"]["cause"], &seven["end"]["exit_code"]), (&json!("exited"), &json!(7)), "{seven}");
+    assert_eq!(
+        (&seven["end"]["cause"], &seven["end"]["exit_code"]),
+        (&json!("exited"), &json!(7)),
+        "{seven}"
+    );
     let crashed = end_of(&launcher, &["sh", "-c", "kill -SEGV $$"]);
     assert_eq!((&crashed["end"]["cause"], &crashed["end"]["signal"]), (&json!("signaled"), &json!(11)));
     assert_eq!(crashed["end"]["stopped_by"], Value::Null, "{crashed}");
@@ -55,7 +59,10 @@ fn an_ended_session_leaves_the_list_and_stays_in_the_history() {
     let id = end_of(&launcher, &["true"])["id"].as_str().expect("an id").to_owned();
     assert!(!launcher.listed().contains(&id));
     let ended = launcher.http().get("/sessions?state=ended").expect(200);
-    assert!(ended["items"].as_array().expect("items").iter().any(|item| item["id"] == id.as_str()), "{ended}");
+    assert!(
+        ended["items"].as_array().expect("items").iter().any(|item| item["id"] == id.as_str()),
+        "{ended}"
+    );
     assert_eq!(launcher.session(&id)["state"], "ended");
     assert_eq!(launcher.session(&id)["link"], "none");
     assert!(!launcher.cli(&["list", "--output", "id"]).ok().contains(&id));
@@ -66,7 +73,8 @@ fn an_ended_session_leaves_the_list_and_stays_in_the_history() {
 #[test]
 fn on_an_ended_session_reads_work_and_the_rest_says_session_ended() {
     let launcher = Launcher::start();
-    let id = launcher.start_session(&json!({"template": "shell", "command": ["echo", "last words"], "tty": false}));
+    let id = launcher
+        .start_session(&json!({"template": "shell", "command": ["echo", "last words"], "tty": false}));
     launcher.await_ended(&id, Duration::from_secs(20));
     let http = launcher.http();
     for read in ["", "/params", "/history", "/shares"] {
@@ -78,7 +86,8 @@ fn on_an_ended_session_reads_work_and_the_rest_says_session_ended() {
     });
     http.post(&format!("/sessions/{id}/connect"), &json!({})).problem(409, "session_ended");
     http.post(&format!("/sessions/{id}/exec"), &json!({"argv": ["true"]})).problem(409, "session_ended");
-    http.post(&format!("/sessions/{id}/shares"), &json!({"grantee": "user:bob"})).problem(409, "session_ended");
+    http.post(&format!("/sessions/{id}/shares"), &json!({"grantee": "user:bob"}))
+        .problem(409, "session_ended");
     http.patch(&format!("/sessions/{id}/params"), &json!({"a": 1})).problem(409, "session_ended");
     let cut = http.post(&format!("/sessions/{id}/disconnect"), &json!({})).expect(200);
     assert_eq!(cut["disconnected"], 0);
@@ -92,7 +101,8 @@ fn wait_follows_a_session_to_its_state() {
     let launcher = Launcher::start();
     let id = launcher.cli(&["start", "shell", "--no-tty", "--", "sh", "-c", "exit 3"]).ok().trim().to_owned();
     launcher.cli(&["wait", &id, "--for", "ended", "--timeout", "20s"]).exits(0);
-    let running = launcher.cli(&["start", "shell", "--wait=20s", "--", "sleep", "1000"]).ok().trim().to_owned();
+    let running =
+        launcher.cli(&["start", "shell", "--wait=20s", "--", "sleep", "1000"]).ok().trim().to_owned();
     assert_eq!(launcher.session(&running)["state"], "running");
     launcher.cli(&["wait", &running, "--for", "running"]).exits(0);
     launcher.cli(&["wait", &running, "--for", "ended", "--timeout", "1s"]).exits(7);
@@ -104,7 +114,8 @@ fn wait_follows_a_session_to_its_state() {
 fn descendants_go_down_with_the_command() {
     let launcher = Launcher::start();
     let script = "setsid sleep 1001 & (sleep 1002 &) ; sleep 0.2; exit 0";
-    let id = launcher.start_session(&json!({"template": "shell", "command": ["sh", "-c", script], "tty": false}));
+    let id =
+        launcher.start_session(&json!({"template": "shell", "command": ["sh", "-c", script], "tty": false}));
     launcher.await_ended(&id, Duration::from_secs(30));
     until("nothing of the session is left", Duration::from_secs(5), || {
         let left = launcher.inside(&id);

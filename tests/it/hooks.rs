@@ -116,7 +116,8 @@ fn a_leftover_that_left_the_group_is_ended_after_the_call() {
 #[test]
 fn a_hanging_template_slows_no_other_in_time() {
     let _alone = alone();
-    let mut stuck = Template::working("stuck").toml("[timeouts]\nsubmit = \"60s\"\nstatus = \"60s\"\npoll = \"1s\"\n");
+    let mut stuck =
+        Template::working("stuck").toml("[timeouts]\nsubmit = \"60s\"\nstatus = \"60s\"\npoll = \"1s\"\n");
     for hook in ["submit", "find", "status", "terminate", "logs"] {
         stuck = stuck.hook(hook, HANG);
     }
@@ -146,7 +147,9 @@ fn an_executable_gets_the_documented_environment_and_request() {
         .toml("[hooks]\nenv = { SITE_CONF = \"/etc/site.conf\" }\n[config]\nqueue = \"long\"\n");
     let launcher = Launcher::builder().template(&template).env("LEAK_CANARY", "leaked").start();
     let id = launcher.run_session("curious", &["sh", "-c", "echo 'a\"b'; exec sleep 1000"]);
-    let read = |file: &str| std::fs::read_to_string(launcher.home().journal().join(file)).expect("the hook wrote it");
+    let read = |file: &str| {
+        std::fs::read_to_string(launcher.home().journal().join(file)).expect("the hook wrote it")
+    };
     let env = read("env");
     let names: Vec<&str> = env.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
     for name in [
@@ -166,7 +169,10 @@ fn an_executable_gets_the_documented_environment_and_request() {
         assert!(names.contains(&name), "no {name} in\n{env}");
     }
     assert!(!env.contains("leaked"), "{env}");
-    assert!(env.contains("WHARF_HOOK=submit\n") && env.contains(&format!("WHARF_SESSION_ID={id}\n")), "{env}");
+    assert!(
+        env.contains("WHARF_HOOK=submit\n") && env.contains(&format!("WHARF_SESSION_ID={id}\n")),
+        "{env}"
+    );
     let directory = read("pwd").trim().to_owned();
     assert!(env.contains(&format!("WHARF_TMPDIR={directory}\n")), "{directory}\n{env}");
     until("the private directory is removed", Duration::from_secs(5), || {
@@ -194,9 +200,7 @@ fn an_executable_gets_the_documented_environment_and_request() {
 
 #[test]
 fn values_never_become_code() {
-    let launcher = Launcher::with(
-        &Template::working("plain").toml("[params.text]\ntype = \"string\"\n"),
-    );
+    let launcher = Launcher::with(&Template::working("plain").toml("[params.text]\ntype = \"string\"\n"));
     let canary = launcher.home().path().join("executed");
     let hostile = format!("'; touch {0}; \" $(touch {0}) `touch {0}` \\ && touch {0}", canary.display());
     let id = launcher.start_session(&json!({
@@ -240,19 +244,23 @@ function M.terminate(req)
 end
 return M
 "#;
-    let template = Template::new("lua").file("hooks.lua", lua).toml(
-        "[command]\ndefault = [\"true\"]\n[params.cores]\ntype = \"int\"\ndefault = 1\n",
-    );
+    let template = Template::new("lua")
+        .file("hooks.lua", lua)
+        .toml("[command]\ndefault = [\"true\"]\n[params.cores]\ntype = \"int\"\ndefault = 1\n");
     let launcher = Launcher::with(&template);
-    let problem =
-        launcher.http().post("/sessions", &json!({"template": "lua", "params": {"cores": 9}})).problem(422, "invalid");
+    let problem = launcher
+        .http()
+        .post("/sessions", &json!({"template": "lua", "params": {"cores": 9}}))
+        .problem(422, "invalid");
     assert_eq!(problem["field"], "params.cores", "{problem}");
     assert!(problem.to_string().contains("this site has four"), "{problem}");
     let id = launcher.start_session(&json!({"template": "lua"}));
-    let held = launcher.await_session(&id, "held", Duration::from_secs(10), |session| session["job"]["state"] == "held");
+    let held = launcher
+        .await_session(&id, "held", Duration::from_secs(10), |session| session["job"]["state"] == "held");
     assert_eq!(held["job"]["id"], format!("lua-{id}"));
     assert_eq!((&held["job"]["raw"], &held["job"]["reason"]), (&json!("H"), &json!("operator")));
-    let problem = launcher.http().post(&format!("/sessions/{id}/terminate"), &json!({})).problem(403, "hook_failed");
+    let problem =
+        launcher.http().post(&format!("/sessions/{id}/terminate"), &json!({})).problem(403, "hook_failed");
     assert!(problem["detail"].as_str().is_some_and(|text| text.contains("ask the operator")), "{problem}");
 }
 
@@ -263,10 +271,12 @@ fn lua_that_loops_or_eats_memory_is_stopped_by_its_limits() {
         ("caught loop", "while true do pcall(function() while true do end end) end"),
         ("memory", "local t = {} while true do t[#t + 1] = string.rep('x', 1000000) .. #t end"),
     ] {
-        let lua = format!("return {{ submit = function(req) {body} end, terminate = function(req) return {{}} end }}");
-        let template = Template::new("greedy").file("hooks.lua", &lua).toml(
-            "[command]\ndefault = [\"true\"]\n[timeouts]\nsubmit = \"1s\"\n",
+        let lua = format!(
+            "return {{ submit = function(req) {body} end, terminate = function(req) return {{}} end }}"
         );
+        let template = Template::new("greedy")
+            .file("hooks.lua", &lua)
+            .toml("[command]\ndefault = [\"true\"]\n[timeouts]\nsubmit = \"1s\"\n");
         let launcher = Launcher::with(&template);
         let id = launcher.start_session(&json!({"template": "greedy"}));
         let (_, took) = wait::timed(|| {
@@ -282,7 +292,8 @@ fn lua_that_loops_or_eats_memory_is_stopped_by_its_limits() {
 
 #[test]
 fn a_changed_template_serves_and_a_broken_one_keeps_the_last_good_version() {
-    let launcher = Launcher::with(&Template::queueing("site").toml("[params.a]\ntype = \"int\"\ndefault = 1\n"));
+    let launcher =
+        Launcher::with(&Template::queueing("site").toml("[params.a]\ntype = \"int\"\ndefault = 1\n"));
     let state = || launcher.http().get("/templates/site").expect(200);
     launcher.home().install(&Template::queueing("site").toml("[params.b]\ntype = \"int\"\ndefault = 2\n"));
     launcher.signal(rustix::process::Signal::HUP);

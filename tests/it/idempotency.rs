@@ -75,7 +75,8 @@ fn a_key_survives_a_restart_and_the_sessions_end() {
 fn malformed_keys_are_refused_and_the_command_line_takes_one() {
     let launcher = Launcher::with(&Template::queueing("queue"));
     for key in ["", "with\ttab", &"x".repeat(256)] {
-        let answer = launcher.http().with("idempotency-key", key).post("/sessions", &json!({"template": "queue"}));
+        let answer =
+            launcher.http().with("idempotency-key", key).post("/sessions", &json!({"template": "queue"}));
         assert!(matches!(answer.status, 400 | 422), "key {key:?}: {answer}");
     }
     assert!(launcher.listed().is_empty());

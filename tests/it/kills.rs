@@ -9,7 +9,13 @@ use serde_json::json;
 use wharf_tests::{Dice, Http, Launcher, Probe, Template, until, wait};
 
 /// Starts sessions until told to stop, each with a key of its own that it repeats until it is answered.
-fn starter(http: &Http, lane: usize, budget: &AtomicUsize, over: &AtomicBool, kept: &Mutex<BTreeMap<String, String>>) {
+fn starter(
+    http: &Http,
+    lane: usize,
+    budget: &AtomicUsize,
+    over: &AtomicBool,
+    kept: &Mutex<BTreeMap<String, String>>,
+) {
     let mut at = 0;
     while budget.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
         at += 1;
@@ -42,7 +48,8 @@ fn starts_with_kills_at_random_moments_lose_nothing_and_start_nothing_twice() {
     let mut dice = Dice::new(seed);
     let mut launcher = Launcher::with(&Template::working("killed"));
     let http = launcher.http();
-    let (budget, over, kept) = (AtomicUsize::new(starts), AtomicBool::new(false), Mutex::new(BTreeMap::new()));
+    let (budget, over, kept) =
+        (AtomicUsize::new(starts), AtomicBool::new(false), Mutex::new(BTreeMap::new()));
     let began = Instant::now();
     let mut kills = 0;
     std::thread::scope(|scope| {

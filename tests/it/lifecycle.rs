@@ -79,8 +79,12 @@ fn a_running_session_is_linked_and_has_no_phase() {
 fn the_built_in_templates_are_there_and_work_without_any_configuration() {
     let launcher = Launcher::start();
     let templates = launcher.http().get("/templates").expect(200);
-    let names: Vec<&str> =
-        templates["items"].as_array().expect("items").iter().filter_map(|item| item["name"].as_str()).collect();
+    let names: Vec<&str> = templates["items"]
+        .as_array()
+        .expect("items")
+        .iter()
+        .filter_map(|item| item["name"].as_str())
+        .collect();
     assert!(names.contains(&"shell") && names.contains(&"shell-exec"), "{names:?}");
     for name in ["shell", "shell-exec"] {
         let detail = launcher.http().get(&format!("/templates/{name}")).expect(200);

@@ -63,7 +63,8 @@ fn a_pending_session_is_purged_at_once_without_any_hook_while_every_hook_hangs_i
     }
     let launcher = Launcher::with(&template);
     let id = launcher.start_session(&json!({"template": "stuck"}));
-    launcher.await_session(&id, "submitted", Duration::from_secs(10), |session| session["phase"] == "submitted");
+    launcher
+        .await_session(&id, "submitted", Duration::from_secs(10), |session| session["phase"] == "submitted");
     let terminates = launcher.calls("terminate", None);
     let answer = launcher.http().post(&format!("/sessions/{id}/purge"), &json!({}));
     assert_eq!(answer.status, 204, "{answer}");

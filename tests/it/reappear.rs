@@ -41,7 +41,8 @@ fn a_purged_pending_session_whose_job_starts_is_back_as_it_was() {
 #[test]
 fn a_purged_running_session_whose_link_returns_is_back_with_params_and_shares() {
     let launcher = Launcher::start();
-    let id = launcher.start_session(&json!({"template": "shell", "name": "keep me", "command": ["sleep", "1000"]}));
+    let id = launcher
+        .start_session(&json!({"template": "shell", "name": "keep me", "command": ["sleep", "1000"]}));
     launcher.await_connected(&id);
     launcher.http().patch(&format!("/sessions/{id}/params"), &json!({"colour": "blue"})).expect(200);
     let kept = json!({"grantee": "user:bob", "role": "control"});
@@ -69,7 +70,8 @@ fn a_purged_running_session_whose_link_returns_is_back_with_params_and_shares() 
 fn a_share_withdrawn_before_the_purge_does_not_come_back() {
     let launcher = Launcher::start();
     let id = launcher.run_session("shell", &["sleep", "1000"]);
-    let share = launcher.http().post(&format!("/sessions/{id}/shares"), &json!({"grantee": "user:eve"})).expect(201);
+    let share =
+        launcher.http().post(&format!("/sessions/{id}/shares"), &json!({"grantee": "user:eve"})).expect(201);
     launcher.exec(&id, &["true"]);
     // Withdrawn while the monitor cannot hear it.
     let monitor = launcher.monitor(&id);
@@ -87,7 +89,8 @@ fn a_share_withdrawn_before_the_purge_does_not_come_back() {
 #[test]
 fn a_lost_datastore_heals_the_same_way() {
     let mut launcher = Launcher::start();
-    let id = launcher.start_session(&json!({"template": "shell", "name": "survivor", "command": ["sleep", "1000"]}));
+    let id = launcher
+        .start_session(&json!({"template": "shell", "name": "survivor", "command": ["sleep", "1000"]}));
     launcher.await_connected(&id);
     launcher.kill9();
     for file in ["wharf.db", "wharf.db-wal", "wharf.db-shm"] {
@@ -151,7 +154,8 @@ fn the_monitor_socket_serves_that_route_and_nothing_else() {
         let answer = http.try_raw("GET", path, Vec::new()).expect("an answer");
         assert!(matches!(answer.status, 401 | 404), "{answer}");
     }
-    let mode = |path: &std::path::Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    let mode =
+        |path: &std::path::Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
     assert_eq!(mode(&path), 0o666);
     assert_eq!(mode(path.parent().expect("a directory")), 0o755);
     assert_eq!(mode(&launcher.data()), 0o700);

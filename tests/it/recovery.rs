@@ -12,7 +12,9 @@ fn twenty_running_sessions_do_not_notice_and_are_linked_again_in_time() {
     let _alone = alone();
     let mut launcher = Launcher::start();
     let ids: Vec<String> = (0..20)
-        .map(|_| launcher.start_session(&json!({"template": "shell", "command": ["sleep", "1000"], "tty": false})))
+        .map(|_| {
+            launcher.start_session(&json!({"template": "shell", "command": ["sleep", "1000"], "tty": false}))
+        })
         .collect();
     for id in &ids {
         launcher.await_connected(id);
@@ -51,7 +53,9 @@ fn killed_after_the_job_started_and_before_the_answer_there_is_exactly_one_job()
     launcher.restart();
     launcher.await_connected(&id);
     let job = launcher.jobs(&id).remove(0);
-    launcher.await_session(&id, "knows its job", Duration::from_secs(15), |session| session["job"]["id"] == job.as_str());
+    launcher.await_session(&id, "knows its job", Duration::from_secs(15), |session| {
+        session["job"]["id"] == job.as_str()
+    });
     wait::never("a second job or submit", Duration::from_secs(6), || {
         let jobs = launcher.jobs(&id);
         let submits = launcher.calls("submit", Some(&id));
@@ -91,7 +95,8 @@ fn an_orphaned_hook_that_would_have_submitted_later_is_ended_first() {
 #[test]
 fn leftovers_that_left_their_group_are_ended_too() {
     // The hook's child moves to a session of its own, and would submit long after the crash.
-    let sneaky = format!("setsid sh -c 'sleep 4; touch \"'\"$J\"'/late\"' > /dev/null 2>&1 &\nsleep 60\n{RUN}");
+    let sneaky =
+        format!("setsid sh -c 'sleep 4; touch \"'\"$J\"'/late\"' > /dev/null 2>&1 &\nsleep 60\n{RUN}");
     let mut launcher = Launcher::with(&Template::working("sneaky").hook("submit", &sneaky));
     let id = launcher.start_session(&json!({"template": "sneaky"}));
     launcher.await_call("submit", &id);
@@ -118,7 +123,8 @@ fn a_recorded_session_is_submitted_after_the_restart() {
 
 #[test]
 fn a_prepare_is_prepared_again() {
-    let prepare = "if [ \"$(grep -c '^prepare' \"$J/calls\")\" -lt 2 ]; then sleep 1000; fi; echo '{\"result\":{}}'";
+    let prepare =
+        "if [ \"$(grep -c '^prepare' \"$J/calls\")\" -lt 2 ]; then sleep 1000; fi; echo '{\"result\":{}}'";
     let mut launcher = Launcher::with(&Template::working("staging").hook("prepare", prepare));
     let id = launcher.start_session(&json!({"template": "staging"}));
     launcher.await_call("prepare", &id);
@@ -152,7 +158,8 @@ fn a_submitted_session_stays_so_and_its_later_job_registers() {
 fn a_job_that_registers_while_the_launcher_is_away_is_taken_in() {
     let mut launcher = Launcher::with(&Template::queueing("queue"));
     let id = launcher.start_session(&json!({"template": "queue"}));
-    launcher.await_session(&id, "submitted", Duration::from_secs(10), |session| session["phase"] == "submitted");
+    launcher
+        .await_session(&id, "submitted", Duration::from_secs(10), |session| session["phase"] == "submitted");
     launcher.kill9();
     launcher.start_queued(&id);
     launcher.restart();
@@ -174,7 +181,11 @@ fn the_true_exit_code_arrives_although_the_launcher_was_away_at_the_end() {
     });
     launcher.restart();
     let ended = launcher.await_ended(&id, Duration::from_secs(20));
-    assert_eq!((&ended["end"]["cause"], &ended["end"]["exit_code"]), (&json!("exited"), &json!(42)), "{ended}");
+    assert_eq!(
+        (&ended["end"]["cause"], &ended["end"]["exit_code"]),
+        (&json!("exited"), &json!(42)),
+        "{ended}"
+    );
 }
 
 #[test]
@@ -213,9 +224,13 @@ fn params_and_terminate_reach_a_session_whose_link_was_lost() {
     launcher.restart();
     let session = launcher.session(&id);
     assert_eq!((&session["state"], &session["link"]), (&json!("running"), &json!("lost")), "{session}");
-    launcher.http().post(&format!("/sessions/{id}/exec"), &json!({"argv": ["true"]})).problem(503, "unreachable");
+    launcher
+        .http()
+        .post(&format!("/sessions/{id}/exec"), &json!({"argv": ["true"]}))
+        .problem(503, "unreachable");
     launcher.http().post(&format!("/sessions/{id}/connect"), &json!({})).problem(503, "unreachable");
-    let params: Value = launcher.http().patch(&format!("/sessions/{id}/params"), &json!({"late": 1})).expect(200);
+    let params: Value =
+        launcher.http().patch(&format!("/sessions/{id}/params"), &json!({"late": 1})).expect(200);
     assert_eq!(params["params"]["late"], 1);
     monitor.signal(rustix::process::Signal::CONT);
     launcher.await_reappeared(&id, Duration::from_secs(40));

@@ -34,9 +34,7 @@ fn a_json_error_of_a_refusing_kind_does_the_same() {
 
 #[test]
 fn unavailable_stays_pending_and_is_submitted_again() {
-    let hook = format!(
-        "if [ ! -e \"$J/up\" ]; then echo 'controller is away' >&2; exit 75; fi\n{RUN}"
-    );
+    let hook = format!("if [ ! -e \"$J/up\" ]; then echo 'controller is away' >&2; exit 75; fi\n{RUN}");
     let launcher = Launcher::with(&Template::working("away").hook("submit", &hook));
     let id = launcher.start_session(&json!({"template": "away"}));
     let waiting = launcher.await_session(&id, "unavailable", Duration::from_secs(15), |session| {
@@ -46,9 +44,8 @@ fn unavailable_stays_pending_and_is_submitted_again() {
     assert!(waiting["reason"]["message"].as_str().is_some_and(|text| text.contains("controller is away")));
     assert_eq!(waiting["job"], Value::Null);
     std::fs::write(launcher.home().journal().join("up"), "").expect("our own file");
-    let running = launcher.await_session(&id, "running", Duration::from_secs(60), |session| {
-        session["state"] == "running"
-    });
+    let running = launcher
+        .await_session(&id, "running", Duration::from_secs(60), |session| session["state"] == "running");
     assert_eq!(running["link"], "connected");
     assert!(launcher.calls("submit", Some(&id)) >= 2);
     assert_eq!(launcher.jobs(&id).len(), 1);
@@ -87,9 +84,9 @@ fn a_lost_answer_is_looked_up_and_never_repeated() {
 #[test]
 fn a_submit_past_its_deadline_is_unknown_then_found() {
     let hook = format!("{RUN} > /dev/null; {HANG}");
-    let template = Template::working("slow").hook("submit", &hook).toml(
-        "[timeouts]\nsubmit = \"1s\"\nfind = \"5s\"\nsettle = \"2s\"\npoll = \"1s\"\n",
-    );
+    let template = Template::working("slow")
+        .hook("submit", &hook)
+        .toml("[timeouts]\nsubmit = \"1s\"\nfind = \"5s\"\nsettle = \"2s\"\npoll = \"1s\"\n");
     let launcher = Launcher::with(&template);
     let id = launcher.start_session(&json!({"template": "slow"}));
     launcher.await_connected(&id);
@@ -144,7 +141,8 @@ printf '{"result":{"%s":{"state":"%s","raw":"FAILED"}}}\n' "$j" "$s""#,
     );
     let launcher = Launcher::with(&template);
     let id = launcher.start_session(&json!({"template": "early"}));
-    launcher.await_session(&id, "queued", Duration::from_secs(10), |session| session["job"]["state"] == "queued");
+    launcher
+        .await_session(&id, "queued", Duration::from_secs(10), |session| session["job"]["state"] == "queued");
     std::fs::write(launcher.home().journal().join("over"), "").expect("our own file");
     let ended = launcher.await_ended(&id, Duration::from_secs(15));
     assert_eq!(ended["end"]["cause"], "never_registered", "{ended}");
@@ -153,9 +151,9 @@ printf '{"result":{"%s":{"state":"%s","raw":"FAILED"}}}\n' "$j" "$s""#,
 #[test]
 fn cannot_tell_never_changes_a_session() {
     for status in ["exit 1", "echo '{\"result\":{}}'", "echo rubbish", HANG, "echo '{\"result\":[]}'"] {
-        let template = Template::queueing("vague").hook("status", status).toml(
-            "[timeouts]\npoll = \"500ms\"\nstatus = \"1s\"\nsettle = \"1s\"\n",
-        );
+        let template = Template::queueing("vague")
+            .hook("status", status)
+            .toml("[timeouts]\npoll = \"500ms\"\nstatus = \"1s\"\nsettle = \"1s\"\n");
         let launcher = Launcher::with(&template);
         let id = launcher.start_session(&json!({"template": "vague"}));
         launcher.queued(&id);
@@ -177,7 +175,8 @@ if [ -e "$J/gone" ]; then s=gone; else s=queued; fi
 printf '{"result":{"%s":{"state":"%s","raw":"CANCELLED by 0"}}}\n' "$j" "$s""#,
     ));
     let id = launcher.start_session(&json!({"template": "queue"}));
-    launcher.await_session(&id, "queued", Duration::from_secs(10), |session| session["job"]["state"] == "queued");
+    launcher
+        .await_session(&id, "queued", Duration::from_secs(10), |session| session["job"]["state"] == "queued");
     std::fs::write(launcher.home().journal().join("gone"), "").expect("our own file");
     let ended = launcher.await_ended(&id, Duration::from_secs(20));
     assert_eq!(ended["end"]["cause"], "vanished", "{ended}");

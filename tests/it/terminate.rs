@@ -9,7 +9,8 @@ use wharf_tests::{Launcher, Template, processes, wait};
 fn pending(template: &Template) -> (Launcher, String) {
     let launcher = Launcher::with(template);
     let id = launcher.start_session(&json!({"template": template.name()}));
-    launcher.await_session(&id, "submitted", Duration::from_secs(15), |session| session["phase"] == "submitted");
+    launcher
+        .await_session(&id, "submitted", Duration::from_secs(15), |session| session["phase"] == "submitted");
     (launcher, id)
 }
 
@@ -66,12 +67,18 @@ fn a_refusing_hook_reaches_the_user_and_the_wish_stays() {
     let refuse = "if [ -e \"$J/relent\" ]; then exit 0; fi; echo 'held by the operator' >&2; exit 1";
     let (launcher, id) = pending(&Template::queueing("stubborn").hook(
         "terminate",
-        &refuse.replace("exit 1", "printf '{\"error\":{\"kind\":\"invalid\",\"message\":\"held by the operator\"}}'"),
+        &refuse.replace(
+            "exit 1",
+            "printf '{\"error\":{\"kind\":\"invalid\",\"message\":\"held by the operator\"}}'",
+        ),
     ));
     let answer = launcher.http().post(&format!("/sessions/{id}/terminate"), &json!({}));
     let problem = answer.problem(502, "hook_failed");
     assert_eq!(problem["kind"], "invalid", "{problem}");
-    assert!(problem["detail"].as_str().is_some_and(|text| text.contains("held by the operator")), "{problem}");
+    assert!(
+        problem["detail"].as_str().is_some_and(|text| text.contains("held by the operator")),
+        "{problem}"
+    );
     assert!(problem["trace_id"].is_string(), "{problem}");
     let session = launcher.session(&id);
     assert_eq!((&session["state"], &session["terminating"]), (&json!("pending"), &json!(true)), "{session}");
@@ -100,8 +107,10 @@ fn denied_and_unavailable_have_their_status_and_the_same_code() {
 
 #[test]
 fn an_internal_failure_shows_a_trace_id_and_not_the_detail() {
-    let (launcher, id) = pending(&Template::queueing("queue").hook("terminate", "echo inner-detail >&2; exit 9"));
-    let problem = launcher.http().post(&format!("/sessions/{id}/terminate"), &json!({})).problem(502, "hook_failed");
+    let (launcher, id) =
+        pending(&Template::queueing("queue").hook("terminate", "echo inner-detail >&2; exit 9"));
+    let problem =
+        launcher.http().post(&format!("/sessions/{id}/terminate"), &json!({})).problem(502, "hook_failed");
     assert!(!problem.to_string().contains("inner-detail"), "{problem}");
     let trace = problem["trace_id"].as_str().expect("a trace id");
     let trace = launcher.http().get(&format!("/traces/{trace}")).expect(200);
@@ -210,7 +219,8 @@ fn an_unknown_submit_is_not_in_flight_the_hook_runs_at_once_without_job_id() {
     launcher.await_session(&id, "unknown", Duration::from_secs(10), |session| session["phase"] == "unknown");
     let ended = launcher.http().post(&format!("/sessions/{id}/terminate"), &json!({})).expect(200);
     assert_eq!(ended["end"]["cause"], "terminated", "{ended}");
-    let text = std::fs::read_to_string(launcher.home().journal().join("terminate.json")).expect("the request");
+    let text =
+        std::fs::read_to_string(launcher.home().journal().join("terminate.json")).expect("the request");
     let request: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!((&request["api"], &request["hook"]), (&json!(1), &json!("terminate")), "{request}");
     let request = &request["request"];
@@ -247,7 +257,8 @@ fn on_a_terminating_session_connect_exec_and_share_are_refused() {
     let http = launcher.http();
     http.post(&format!("/sessions/{id}/terminate"), &json!({})).problem(502, "hook_failed");
     http.post(&format!("/sessions/{id}/connect"), &json!({})).problem(409, "session_terminating");
-    http.post(&format!("/sessions/{id}/exec"), &json!({"argv": ["true"]})).problem(409, "session_terminating");
+    http.post(&format!("/sessions/{id}/exec"), &json!({"argv": ["true"]}))
+        .problem(409, "session_terminating");
     http.post(&format!("/sessions/{id}/shares"), &json!({"grantee": "user:bob"}))
         .problem(409, "session_terminating");
 }

@@ -36,16 +36,17 @@ impl Following {
         let opened = crate::runtime().block_on(async {
             tokio::time::timeout(http.deadline, http.open("GET", &full, Vec::new())).await
         });
-        let answer = opened.expect("an answer within the deadline").unwrap_or_else(|e| panic!("{path}: {e:#}"));
+        let answer =
+            opened.expect("an answer within the deadline").unwrap_or_else(|e| panic!("{path}: {e:#}"));
         let status = answer.status().as_u16();
         let (sender, chunks) = channel();
         let task = crate::runtime().spawn(async move {
             let mut body = answer.into_body();
             while let Some(Ok(frame)) = body.frame().await {
-                if let Ok(data) = frame.into_data() {
-                    if sender.send(data.to_vec()).is_err() {
-                        break;
-                    }
+                if let Ok(data) = frame.into_data()
+                    && sender.send(data.to_vec()).is_err()
+                {
+                    break;
                 }
             }
         });

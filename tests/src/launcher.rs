@@ -9,8 +9,8 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -164,13 +164,8 @@ impl Builder {
     /// When it does not become ready.
     #[track_caller]
     pub fn start(self) -> Launcher {
-        let mut launcher = Launcher {
-            builder: self,
-            child: None,
-            lines: None,
-            ready: Value::Null,
-            spawned: Instant::now(),
-        };
+        let mut launcher =
+            Launcher { builder: self, child: None, lines: None, ready: Value::Null, spawned: Instant::now() };
         launcher.restart();
         launcher
     }
@@ -181,7 +176,7 @@ impl Builder {
 pub struct Launcher {
     builder: Builder,
     child: Option<Child>,
-    lines: Option<Receiver<String>>,
+    lines: Option<Mutex<Receiver<String>>>,
     /// The line it printed when it was ready.
     pub ready: Value,
     /// When the process was started last.
@@ -275,7 +270,10 @@ impl Launcher {
         assert!(self.child.is_none(), "the launcher runs already");
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path());
         let mut command = self.command();
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.expect("our own directory takes files"));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log.expect("our own directory takes files"));
         self.spawned = Instant::now();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
@@ -288,7 +286,7 @@ impl Launcher {
             }
         });
         self.child = Some(child);
-        self.lines = Some(lines);
+        self.lines = Some(Mutex::new(lines));
     }
 
     /// Waits for the ready line; returns how long after the start it came.
@@ -298,18 +296,21 @@ impl Launcher {
     #[track_caller]
     pub fn await_ready(&mut self) -> Duration {
         let lines = self.lines.as_ref().expect("it was started");
+        let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         let Ok(line) = lines.recv_timeout(START) else {
             let code = self.child.as_mut().map(|child| cli::finish(child, Duration::from_millis(100)));
             panic!("no ready line (exit {code:?})\n{}", self.log_tail());
         };
-        self.ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("ready line {line:?}: {error}"));
+        self.ready =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("ready line {line:?}: {error}"));
         assert_eq!(self.ready["ready"], true, "{line}");
         self.spawned.elapsed()
     }
 
     /// Lines that it printed after the ready line: the contract allows none.
     pub fn further_lines(&self) -> Vec<String> {
-        self.lines.iter().flat_map(Receiver::try_iter).collect()
+        let lines = self.lines.iter().map(|lines| lines.lock().unwrap_or_else(PoisonError::into_inner));
+        lines.flat_map(|lines| lines.try_iter().collect::<Vec<_>>()).collect()
     }
 
     fn log_tail(&self) -> String {
@@ -498,7 +499,10 @@ impl Launcher {
     /// Ids of all live sessions that the owner sees.
     #[track_caller]
     pub fn listed(&self) -> BTreeSet<String> {
-        self.pages("limit=500").iter().filter_map(|session| Some(session["id"].as_str()?.to_owned())).collect()
+        self.pages("limit=500")
+            .iter()
+            .filter_map(|session| Some(session["id"].as_str()?.to_owned()))
+            .collect()
     }
 
     /// All pages of a list.
@@ -622,7 +626,8 @@ impl Launcher {
         let output = cli::run(command, b"", Duration::from_secs(10));
         let job = output.ok().trim().to_owned();
         let jobs = self.home().journal().join("jobs");
-        let mut file = fs::OpenOptions::new().create(true).append(true).open(jobs).expect("our own directory");
+        let mut file =
+            fs::OpenOptions::new().create(true).append(true).open(jobs).expect("our own directory");
         std::io::Write::write_all(&mut file, format!("{id} {job}\n").as_bytes()).expect("our own file");
         job
     }

@@ -90,10 +90,7 @@ pub fn mentioning(text: &str) -> Vec<Process> {
 /// Processes whose arguments contain the text, but this one.
 pub fn running(text: &str) -> Vec<Process> {
     let own = i32::try_from(std::process::id()).unwrap_or_default();
-    all()
-        .into_iter()
-        .filter(|process| process.pid != own && process.command_line().contains(text))
-        .collect()
+    all().into_iter().filter(|process| process.pid != own && process.command_line().contains(text)).collect()
 }
 
 /// The processes themselves and all that descend from them.

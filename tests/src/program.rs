@@ -12,14 +12,13 @@ pub fn wharf() -> PathBuf {
     }
     let own = std::env::current_exe().expect("a running program has a path");
     // target/PROFILE/deps/it-HASH, or target/PROFILE/bench-launcher.
-    let profile = own.ancestors().skip(1).find(|dir| !dir.ends_with("deps")).unwrap_or(Path::new("."));
+    let profile =
+        own.ancestors().skip(1).find(|dir| !dir.ends_with("deps")).unwrap_or_else(|| Path::new("."));
     let beside = profile.parent().unwrap_or(profile);
     [profile.join("wharf"), beside.join("debug/wharf"), beside.join("release/wharf")]
         .into_iter()
         .find(|path| path.is_file())
-        .unwrap_or_else(|| {
-            panic!("no wharf beside {}: run `cargo build`, or set WHARF_BIN", own.display())
-        })
+        .unwrap_or_else(|| panic!("no wharf beside {}: run `cargo build`, or set WHARF_BIN", own.display()))
 }
 
 /// The `wharf-monitor` that a launcher wrote below its data directory.

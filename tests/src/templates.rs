@@ -153,8 +153,7 @@ impl Template {
         let head = if self.toml.contains("api =") { "" } else { "api = 1\nbackend = \"shell\"\n" };
         put(&directory.join("template.toml"), &format!("{head}{}{timeouts}", self.toml), 0o600);
         for (name, body) in &self.hooks {
-            let prelude =
-                PRELUDE.replace("@JOURNAL@", &journal.to_string_lossy()).replace("@HOOK@", name);
+            let prelude = PRELUDE.replace("@JOURNAL@", &journal.to_string_lossy()).replace("@HOOK@", name);
             put(&hooks.join(name), &format!("{prelude}{body}\n"), 0o700);
         }
         for (name, content) in &self.files {
@@ -178,3 +177,6 @@ fn put(path: &Path, content: &str, mode: u32) {
     fs::set_permissions(&fresh, fs::Permissions::from_mode(mode)).expect("it is ours");
     fs::rename(&fresh, path).expect("the test's own directory takes files");
 }
+
+#[cfg(test)]
+mod tests;

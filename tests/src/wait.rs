@@ -39,10 +39,7 @@ pub fn until<T>(what: &str, within: Duration, mut look: impl FnMut() -> Probe<T>
             Probe::Never(why) => panic!("can no longer come true: {what}: {why}"),
             Probe::NotYet(seen) => seen,
         };
-        assert!(
-            began.elapsed() < within,
-            "not within {within:?}: {what}\nseen last: {seen}"
-        );
+        assert!(began.elapsed() < within, "not within {within:?}: {what}\nseen last: {seen}");
         std::thread::sleep(PAUSE);
     }
 }

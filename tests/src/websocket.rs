@@ -143,16 +143,16 @@ impl WebSocket {
                 .block_on(async { tokio::time::timeout(left, self.socket.next()).await })
                 .ok()?;
             return Some(match next {
-                Some(Ok(Message::Text(text))) => {
-                    Received::Control(serde_json::from_str(&text).unwrap_or(Value::String(text.to_string())))
-                }
+                Some(Ok(Message::Text(text))) => Received::Control(
+                    serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.to_string())),
+                ),
                 Some(Ok(Message::Binary(bytes))) => {
                     let (channel, data) = bytes.split_first().map_or((0, &[][..]), |(c, d)| (*c, d));
                     Received::Data(channel, data.to_vec())
                 }
-                Some(Ok(Message::Close(frame))) => {
-                    Received::Closed(frame.map_or(u16::from(CloseCode::Status), |frame| frame.code.into()))
-                }
+                Some(Ok(Message::Close(frame))) => Received::Closed(
+                    frame.map_or_else(|| u16::from(CloseCode::Status), |frame| frame.code.into()),
+                ),
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
                 Some(Err(_)) | None => Received::Gone,
             });
