@@ -255,3 +255,6 @@ impl Http {
         self.send("DELETE", path, &Value::Null)
     }
 }
+
+#[cfg(test)]
+mod tests;

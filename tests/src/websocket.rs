@@ -203,3 +203,6 @@ impl WebSocket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
