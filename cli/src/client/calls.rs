@@ -9,8 +9,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
 use wharf_protocol::api::{
-    BackendStatus, ConnectRequest, Connection, DisconnectRequest, Disconnected, HistoryEntry, ParamsAnswer,
-    Share, ShareRequest, StartRequest, TerminateRequest, Token, TokenRequest, Trace,
+    BackendStatus, ConnectRequest, Connection, DisconnectRequest, Disconnected, ExecRequest, ExecResult,
+    HistoryEntry, ParamsAnswer, Share, ShareRequest, StartRequest, TerminateRequest, Token, TokenRequest,
+    Trace,
 };
 use wharf_protocol::session::Params;
 use wharf_protocol::template::{TemplateDetail, TemplateSummary};
@@ -217,6 +218,11 @@ impl Client {
         let path = format!("/sessions/{id}/shares/{}", segment(share));
         self.call(Method::DELETE, &path, HeaderMap::new(), None, Duration::ZERO).await?;
         Ok(())
+    }
+
+    /// Runs a command in a session to its end.
+    pub(crate) async fn exec(&self, id: &SessionId, request: &ExecRequest) -> Outcome<Reply<ExecResult>> {
+        self.plain(Method::POST, &format!("/sessions/{id}/exec"), Some(&body(request)), Duration::ZERO).await
     }
 
     /// A session's parameters.
