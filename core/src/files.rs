@@ -3,7 +3,7 @@
 //! ```text
 //! sessions/ID/        0700   the launcher's and its hooks'
 //!   mount/            0755   what a container gets to see
-//!     bootstrap.json  0600   (0644 where another user's job reads it through the mount)
+//!     bootstrap.json  0644   reached by no other user of the host: the directories above are ours alone
 //!     addresses       0644   read again before each dial: a launcher may move
 //! logs/ID/            0700   what an ended session had printed
 //! ```
@@ -76,7 +76,8 @@ impl Files {
         make_dir(&dir.join("mount"), 0o755)?;
         write(&dir.join("mount/addresses"), 0o644, lines(addresses).as_bytes())?;
         let text = serde_json::to_vec_pretty(bootstrap).map_err(io::Error::other)?;
-        write(&dir.join("mount/bootstrap.json"), 0o600, &text)
+        // Another user of the host cannot come by the directory above; one inside a container has to read it.
+        write(&dir.join("mount/bootstrap.json"), 0o644, &text)
     }
 
     /// Writes the launcher's present addresses for every session that has a directory.

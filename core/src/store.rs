@@ -25,7 +25,7 @@ pub enum Change {
         /// The record as it is to be.
         record: Box<Record>,
     },
-    /// Deletes the record and its history; keys that named it are marked purged. Nothing if there is none.
+    /// Deletes the record, its history and the hook runs that served it; keys that named it are marked purged. Nothing if there is none.
     Purge(SessionId),
     /// Appends to a session's history. Nothing if there is no such session: what ends after a purge is not kept.
     History {

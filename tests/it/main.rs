@@ -1,2 +1,32 @@
-//! Placeholder.
-fn main() {}
+//! Black-box tests of the built programs, through the doors that users have.
+//!
+//! One module for each claim of the product; what is shared lives in the harness (`tests/src`). Tests
+//! whose names end in `_in_time` measure time and run alone.
+
+mod bad_input;
+mod cli_output;
+mod config;
+mod demo;
+mod ends;
+mod events;
+mod hooks;
+mod idempotency;
+mod kills;
+mod lifecycle;
+mod list;
+mod logs;
+mod params;
+mod purge;
+mod reappear;
+mod recovery;
+mod requeue;
+mod restart;
+mod secrets;
+mod sharing;
+mod site_templates;
+mod storage;
+mod streams;
+mod submit;
+mod terminate;
+mod terminate_running;
+mod tokens;

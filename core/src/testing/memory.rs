@@ -66,6 +66,7 @@ fn apply(data: &mut Data, change: Change) -> Result<(), StoreError> {
         Change::Purge(id) => {
             data.records.remove(&id);
             data.history.remove(&id);
+            data.traces.retain(|_, trace| trace.session_id.as_ref() != Some(&id));
             for key in data.keys.values_mut().filter(|key| key.session == id) {
                 key.purged = true;
             }

@@ -359,6 +359,13 @@ async fn traces_are_kept_in_full(store: impl Store) {
     store.commit(vec![Change::Trace(Box::new(second.clone()))]).await.unwrap();
     assert_eq!(store.trace("trace-1").await.unwrap(), Some(second));
     assert_eq!(store.trace("trace-2").await.unwrap(), None);
+    let served = Trace { id: "trace-3".to_owned(), session_id: Some(record(1).id), ..trace(3, 1) };
+    create(&store, &record(1)).await;
+    let other = Trace { id: "trace-4".to_owned(), session_id: None, ..trace(4, 1) };
+    store.commit(vec![Change::Trace(Box::new(served)), Change::Trace(Box::new(other))]).await.unwrap();
+    store.commit(vec![Change::Purge(record(1).id)]).await.unwrap();
+    assert_eq!(store.trace("trace-3").await.unwrap(), None, "a purge takes the hook runs along");
+    assert!(store.trace("trace-4").await.unwrap().is_some());
 }
 
 async fn tokens_and_values_come_and_go(store: impl Store) {

@@ -6,7 +6,7 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, named_params, params};
 use wharf_core::record::{Record, Stage};
 use wharf_core::store::{Change, KeyRecord, StoreError, TokenRecord};
-use wharf_protocol::{State, Time};
+use wharf_protocol::{SessionId, State, Time};
 
 use super::read;
 use super::refusal::refuse;
@@ -34,6 +34,7 @@ pub(super) fn change(db: &Connection, change: &Change, path: &Path) -> Result<()
         Change::Purge(id) => {
             // Its tags and its history go with it.
             writer.run("DELETE FROM sessions WHERE id = ?1", &[&id.as_str()])?;
+            writer.run("DELETE FROM traces WHERE session = ?1", &[&id.as_str()])?;
             writer.run("UPDATE keys SET purged = 1 WHERE session = ?1", &[&id.as_str()]).map(drop)
         }
         // A hook may end after its session was purged: what it says has no place any more.
@@ -52,8 +53,13 @@ pub(super) fn change(db: &Connection, change: &Change, path: &Path) -> Result<()
         Change::ClaimKey(key) => writer.claim(key),
         Change::Trace(trace) => writer
             .run(
-                "INSERT OR REPLACE INTO traces (id, at, trace) VALUES (?1, ?2, ?3)",
-                &[&trace.id, &trace.started_at.millis(), &json(trace)?],
+                "INSERT OR REPLACE INTO traces (id, at, session, trace) VALUES (?1, ?2, ?3, ?4)",
+                &[
+                    &trace.id,
+                    &trace.started_at.millis(),
+                    &trace.session_id.as_ref().map(SessionId::as_str),
+                    &json(trace)?,
+                ],
             )
             .map(drop),
         Change::AddToken(token) => writer.add_token(token),

@@ -65,9 +65,11 @@ pub(super) const MIGRATIONS: &[&str] = &["
     CREATE TABLE traces (
         id TEXT NOT NULL PRIMARY KEY,
         at INTEGER NOT NULL,
+        session TEXT,
         trace TEXT NOT NULL
     ) STRICT;
     CREATE INDEX traces_by_age ON traces (at);
+    CREATE INDEX traces_by_session ON traces (session) WHERE session IS NOT NULL;
     CREATE TABLE tokens (
         id TEXT NOT NULL PRIMARY KEY,
         created_at INTEGER NOT NULL,

@@ -1,0 +1,113 @@
+//! Orderly stops, reloads, and what stands in DATA.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::json;
+use wharf_tests::templates::HANG;
+use wharf_tests::{Launcher, Probe, Template, until, wait};
+
+#[test]
+fn sigterm_exits_0_soon_and_touches_no_session() {
+    let mut launcher = Launcher::start();
+    let id = launcher.run_session("shell", &["sleep", "1000"]);
+    let inside = launcher.inside(&id);
+    let monitor = launcher.monitor(&id);
+    let (code, took) = launcher.stop();
+    assert_eq!(code, 0);
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    assert!(inside[0].is_alive() && monitor.is_alive());
+    launcher.restart();
+    launcher.await_connected(&id);
+    assert!(inside[0].is_alive());
+    launcher.terminate(&id, "10s");
+}
+
+#[test]
+fn sigterm_with_hanging_hooks_and_open_streams_still_exits_in_15_s() {
+    let template = Template::working("stuck").hook("submit", HANG).toml("[timeouts]\nsubmit = \"10m\"\n");
+    let mut launcher = Launcher::with(&template);
+    let id = launcher.start_session(&json!({"template": "stuck"}));
+    launcher.await_call("submit", &id);
+    let shell =
+        launcher.start_session(&json!({"template": "shell", "command": ["bash", "--norc"], "tty": true}));
+    launcher.await_connected(&shell);
+    let path = format!("/sessions/{shell}/attach");
+    let _socket = wharf_tests::websocket::WebSocket::open(&launcher.http(), &path).expect("an upgrade");
+    let _events = wharf_tests::events::Events::open(&launcher.http(), None);
+    let (code, took) = launcher.stop();
+    assert_eq!(code, 0);
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    launcher.restart();
+    launcher.await_connected(&shell);
+    let session = launcher.session(&id);
+    assert!(session["state"] == "pending" || session["end"]["cause"] == "submit_failed", "{session}");
+    assert_eq!(launcher.calls("submit", Some(&id)), 1);
+}
+
+#[test]
+fn a_command_survives_while_nobody_is_there_and_output_is_not_lost() {
+    let mut launcher = Launcher::start();
+    let script = "i=0; while :; do i=$((i+1)); echo line-$i; sleep 0.1; done";
+    let body = json!({"template": "shell", "command": ["sh", "-c", script], "tty": false});
+    let id = launcher.start_session(&body);
+    launcher.await_connected(&id);
+    launcher.kill9();
+    wait::pause(Duration::from_secs(2));
+    launcher.restart();
+    launcher.await_connected(&id);
+    let text = until("twenty lines", Duration::from_secs(10), || {
+        let text = launcher.http().get(&format!("/sessions/{id}/logs")).text();
+        Probe::when(text.lines().count() > 20, text.clone(), || text.clone())
+    });
+    for (at, line) in text.lines().enumerate() {
+        assert_eq!(line, format!("line-{}", at + 1));
+    }
+}
+
+#[test]
+fn sighup_reads_configuration_and_templates_again() {
+    let launcher = Launcher::start();
+    launcher.http().post("/sessions", &json!({"template": "fresh"})).problem(422, "unknown_template");
+    launcher.home().install(&Template::queueing("fresh"));
+    launcher.signal(Signal::HUP);
+    until("the new template serves", Duration::from_secs(10), || {
+        let answer = launcher.http().post("/sessions", &json!({"template": "fresh"}));
+        Probe::when(answer.status == 201, (), || answer.to_string())
+    });
+}
+
+#[test]
+fn metrics_and_openapi_are_served_to_who_may_see_them() {
+    let launcher = Launcher::start();
+    let token = launcher.token("read", None);
+    let http = launcher.tcp(Some(&token));
+    let metrics = http.try_raw("GET", "/metrics", Vec::new()).expect("an answer");
+    assert_eq!(metrics.status, 200, "{metrics}");
+    assert!(metrics.text().contains("# TYPE"), "{metrics}");
+    let openapi = http.get("/openapi.json").expect(200);
+    assert!(openapi["paths"]["/api/v1/sessions"].is_object() || openapi["paths"]["/sessions"].is_object());
+    let nodes = launcher.http().get("/nodes").expect(200);
+    assert_eq!(nodes["items"].as_array().map(Vec::len), Some(1), "{nodes}");
+    let backends = launcher.http().get("/backends").expect(200);
+    assert!(backends.to_string().contains("shell"), "{backends}");
+}
+
+#[test]
+fn the_monitor_runs_in_an_empty_place() {
+    let launcher = Launcher::start();
+    let id = launcher.run_session("shell", &["sleep", "1000"]);
+    let monitor = wharf_tests::program::monitor(&launcher.data()).expect("the monitor's program");
+    let bytes = std::fs::read(&monitor).expect("it is readable");
+    assert!(bytes.len() < 8_000_000, "small: {} bytes", bytes.len());
+    let interpreter = b"ld-linux";
+    let dynamic = bytes.windows(interpreter.len()).any(|window| window == interpreter);
+    assert!(!dynamic, "it needs no loader of the container's");
+    let empty = launcher.home().path().join("empty");
+    std::fs::create_dir_all(empty.join("bin")).expect("our own directory");
+    std::fs::copy(&monitor, empty.join("bin/wharf-monitor")).expect("our own directory");
+    let mut command = std::process::Command::new("chroot");
+    command.arg(&empty).args(["/bin/wharf-monitor", "--version"]).env_clear();
+    wharf_tests::cli::run(command, b"", Duration::from_secs(10)).exits(0);
+    launcher.terminate(&id, "10s");
+}

@@ -1,0 +1,201 @@
+//! Shares: what a guest sees, may do, and loses at once.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wharf_tests::websocket::{Received, WebSocket};
+use wharf_tests::{Http, Launcher, Probe, until};
+
+const SOON: Duration = Duration::from_secs(10);
+
+struct Scene {
+    launcher: Launcher,
+    id: String,
+    bob: Http,
+}
+
+fn scene() -> Scene {
+    let launcher = Launcher::start();
+    let body = json!({"template": "shell", "name": "shared", "command": ["bash", "--norc"], "tty": true});
+    let id = launcher.start_session(&body);
+    launcher.await_connected(&id);
+    let bob = launcher.tcp(Some(&launcher.token("guest", Some("bob"))));
+    Scene { launcher, id, bob }
+}
+
+impl Scene {
+    fn share(&self, body: &Value) -> String {
+        let share = self.launcher.http().post(&format!("/sessions/{}/shares", self.id), body).expect(201);
+        share["id"].as_str().expect("an id").to_owned()
+    }
+
+    fn path(&self, rest: &str) -> String {
+        format!("/sessions/{}{rest}", self.id)
+    }
+}
+
+#[test]
+fn a_stranger_sees_nothing_and_learns_nothing() {
+    let scene = scene();
+    assert_eq!(scene.bob.get("/sessions").expect(200)["items"], json!([]));
+    for path in ["", "/logs", "/params", "/history", "/shares"] {
+        scene.bob.get(&scene.path(path)).problem(404, "unknown_session");
+    }
+    for (action, body) in
+        [("terminate", json!({})), ("purge", json!({})), ("exec", json!({"argv": ["true"]}))]
+    {
+        scene.bob.post(&scene.path(&format!("/{action}")), &body).problem(404, "unknown_session");
+    }
+    scene.bob.post("/sessions", &json!({"template": "shell"})).problem(403, "forbidden");
+    scene.bob.get("/tokens").problem(403, "forbidden");
+}
+
+#[test]
+fn a_view_share_shows_and_forbids_the_rest() {
+    let scene = scene();
+    scene.share(&json!({"grantee": "user:bob", "role": "view"}));
+    let seen = scene.bob.get(&scene.path("")).expect(200);
+    assert_eq!(seen["name"], "shared");
+    assert_eq!(scene.bob.get("/sessions").expect(200)["items"].as_array().map(Vec::len), Some(1));
+    for path in ["/logs", "/params", "/history"] {
+        assert_eq!(scene.bob.get(&scene.path(path)).status, 200, "{path}");
+    }
+    for (action, body) in [
+        ("exec", json!({"argv": ["true"]})),
+        ("terminate", json!({})),
+        ("purge", json!({})),
+        ("shares", json!({"grantee": "user:eve"})),
+    ] {
+        scene.bob.post(&scene.path(&format!("/{action}")), &body).problem(403, "forbidden");
+    }
+    scene.bob.patch(&scene.path("/params"), &json!({"a": 1})).problem(403, "forbidden");
+    scene.bob.get(&scene.path("/shares")).problem(403, "forbidden");
+    let mut terminal = WebSocket::open(&scene.bob, &scene.path("/attach")).expect("a read-only terminal");
+    terminal.input(b"echo typed-$((1+1))\n");
+    let mut owner = WebSocket::open(&scene.launcher.http(), &scene.path("/attach")).expect("an upgrade");
+    owner.input(b"echo owner-$((2+2))\n");
+    let seen = terminal.read_until("owner-4", SOON);
+    assert!(!seen.contains("typed-2"), "{seen}");
+    assert_eq!(scene.launcher.session(&scene.id)["state"], "running");
+}
+
+#[test]
+fn a_control_share_types_and_exec_needs_exec() {
+    let scene = scene();
+    scene.share(&json!({"grantee": "user:bob", "role": "control"}));
+    let mut terminal = WebSocket::open(&scene.bob, &scene.path("/attach")).expect("an upgrade");
+    terminal.input(b"echo typed-$((1+1))\n");
+    terminal.read_until("typed-2", SOON);
+    scene.bob.post(&scene.path("/exec"), &json!({"argv": ["true"]})).problem(403, "forbidden");
+    // The same grantee again replaces.
+    scene.share(&json!({"grantee": "user:bob", "role": "control", "exec": true}));
+    let result = scene.bob.post(&scene.path("/exec"), &json!({"argv": ["echo", "bob"]})).expect(200);
+    assert_eq!(result["stdout"], "bob\n");
+    let shares = scene.launcher.http().get(&scene.path("/shares")).expect(200);
+    assert_eq!(shares["items"].as_array().map(Vec::len), Some(1), "{shares}");
+    scene.bob.post(&scene.path("/terminate"), &json!({})).problem(403, "forbidden");
+}
+
+#[test]
+fn unshare_cuts_open_streams_and_sight_within_a_second() {
+    let scene = scene();
+    let share = scene.share(&json!({"grantee": "user:bob", "role": "control"}));
+    let mut terminal = WebSocket::open(&scene.bob, &scene.path("/attach")).expect("an upgrade");
+    terminal.input(b"echo in-$((1+1))\n");
+    terminal.read_until("in-2", SOON);
+    let mut events = wharf_tests::events::Events::open(&scene.bob, None);
+    let answer = scene.launcher.http().delete(&scene.path(&format!("/shares/{share}")));
+    assert_eq!(answer.status, 204, "{answer}");
+    until("the terminal is cut", Duration::from_secs(3), || match terminal.next(Duration::from_secs(1)) {
+        Some(Received::Closed(_) | Received::Gone) => Probe::Ready(()),
+        other => Probe::NotYet(format!("{other:?}")),
+    });
+    scene.bob.get(&scene.path("")).problem(404, "unknown_session");
+    let gone =
+        events.expect("the guest's delete", Duration::from_secs(3), |event| event.data["type"] == "delete");
+    assert_eq!(gone.data["session"], json!({"id": scene.id}));
+}
+
+#[test]
+fn a_share_expires_and_cuts() {
+    let scene = scene();
+    scene.share(&json!({"grantee": "user:bob", "role": "control", "expires_in": "2s"}));
+    let mut terminal = WebSocket::open(&scene.bob, &scene.path("/attach")).expect("an upgrade");
+    until("the terminal is cut by expiry", Duration::from_secs(5), || {
+        match terminal.next(Duration::from_secs(1)) {
+            Some(Received::Closed(_) | Received::Gone) => Probe::Ready(()),
+            other => Probe::NotYet(format!("{other:?}")),
+        }
+    });
+    scene.bob.get(&scene.path("")).problem(404, "unknown_session");
+}
+
+#[test]
+fn a_link_share_is_redeemed_with_its_secret() {
+    let scene = scene();
+    let share = scene.launcher.http().post(&scene.path("/shares"), &json!({"grantee": "link"})).expect(201);
+    let url = share["url"].as_str().expect("an address");
+    let (_, secret) = url.split_once("/#/join/").expect("BASE/#/join/SECRET");
+    let shares = scene.launcher.http().get(&scene.path("/shares")).expect(200);
+    assert!(!shares.to_string().contains(secret), "shown once");
+    let anybody = scene.launcher.tcp(None);
+    let answer = anybody.post("/redeem", &json!({"secret": secret}));
+    let redeemed = answer.expect(200);
+    assert_eq!(
+        (&redeemed["session_id"], &redeemed["role"]),
+        (&json!(scene.id), &json!("view")),
+        "{redeemed}"
+    );
+    let cookie = answer.header("set-cookie").expect("a cookie");
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+    let guest = scene.launcher.tcp(redeemed["token"].as_str());
+    assert_eq!(guest.get(&scene.path("")).expect(200)["id"], scene.id.as_str());
+    guest.post(&scene.path("/exec"), &json!({"argv": ["true"]})).problem(403, "forbidden");
+    anybody.post("/redeem", &json!({"secret": "wrong"})).expect(404);
+    let share = share["id"].as_str().expect("an id");
+    assert_eq!(scene.launcher.http().delete(&scene.path(&format!("/shares/{share}"))).status, 204);
+    anybody.post("/redeem", &json!({"secret": secret})).expect(404);
+    assert!(matches!(guest.get(&scene.path("")).status, 401 | 404));
+}
+
+#[test]
+fn too_many_wrong_secrets_are_slowed_down() {
+    let scene = scene();
+    let anybody = scene.launcher.tcp(None);
+    let statuses: Vec<u16> =
+        (0..15).map(|at| anybody.post("/redeem", &json!({"secret": format!("wrong-{at}")})).status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 404).count(), 10, "{statuses:?}");
+    assert!(statuses[10..].iter().all(|status| *status == 429), "{statuses:?}");
+}
+
+#[test]
+fn the_command_line_shares_lists_and_withdraws() {
+    let scene = scene();
+    let (launcher, id) = (&scene.launcher, &scene.id);
+    let share = launcher.cli(&[
+        "share",
+        id,
+        "--with",
+        "user:carol",
+        "--role",
+        "control",
+        "--exec",
+        "--expires",
+        "1h",
+        "--output",
+        "json",
+    ]);
+    let share = share.json();
+    assert_eq!(
+        (&share["grantee"], &share["role"], &share["exec"]),
+        (&json!("user:carol"), &json!("control"), &json!(true))
+    );
+    let listed = launcher.cli(&["share", id, "--list", "--output", "json"]).json();
+    assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
+    launcher.cli(&["unshare", id, share["id"].as_str().expect("an id")]).exits(0);
+    launcher.cli(&["unshare", id, share["id"].as_str().expect("an id")]).exits(3);
+    launcher.cli(&["share", id, "--with", "nonsense"]).exits(2);
+    for grantee in ["user:", "bob", "user:a\u{7}b", "group:", ""] {
+        launcher.http().post(&scene.path("/shares"), &json!({"grantee": grantee})).problem(422, "invalid");
+    }
+}
