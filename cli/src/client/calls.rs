@@ -10,8 +10,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 use wharf_protocol::api::{
     BackendStatus, ConnectRequest, Connection, DisconnectRequest, Disconnected, ExecRequest, ExecResult,
-    HistoryEntry, ParamsAnswer, Share, ShareRequest, StartRequest, TerminateRequest, Token, TokenRequest,
-    Trace,
+    HistoryEntry, Node, ParamsAnswer, Share, ShareRequest, StartRequest, TerminateRequest, Token,
+    TokenRequest, Trace,
 };
 use wharf_protocol::session::Params;
 use wharf_protocol::template::{TemplateDetail, TemplateSummary};
@@ -292,6 +292,11 @@ impl Client {
     /// All backends.
     pub(crate) async fn backends(&self) -> Outcome<Vec<Reply<BackendStatus>>> {
         self.all("/backends", Query::default(), false, None).await
+    }
+
+    /// All launchers.
+    pub(crate) async fn nodes(&self) -> Outcome<Vec<Reply<Node>>> {
+        self.all("/nodes", Query::default(), false, None).await
     }
 
     /// One hook run.
