@@ -11,12 +11,17 @@ use crate::store::Retention;
 /// Keys are kept as long as their session, and at least so long.
 const KEYS: Duration = Duration::from_secs(24 * 3600);
 
+/// Longer than any credential is valid.
+const DIRECTORIES: Duration = Duration::from_secs(110 * 24 * 3600);
+
 /// Runs until the launcher stops.
 pub(crate) async fn run(inner: Arc<Inner>) {
+    // Often enough to keep to short retentions, seldom enough to be nothing.
+    let pause = (inner.settings.history_keep / 4).clamp(Duration::from_secs(1), Duration::from_secs(600));
     loop {
         tokio::select! {
             () = inner.stop.cancelled() => return,
-            () = tokio::time::sleep(Duration::from_secs(600)) => {}
+            () = tokio::time::sleep(pause) => {}
         }
         let now = inner.clock.now();
         let before = |keep: Duration| {
@@ -33,14 +38,25 @@ pub(crate) async fn run(inner: Arc<Inner>) {
         match inner.store.sweep(retention).await {
             Ok(gone) => {
                 for id in gone {
-                    if let Err(error) =
-                        inner.data.remove_session(&id).and_then(|()| inner.data.remove_logs(&id))
-                    {
-                        warn!(%id, %error, "files of a forgotten session cannot be removed");
+                    if let Err(error) = inner.data.remove_logs(&id) {
+                        warn!(%id, %error, "logs of a forgotten session cannot be removed");
                     }
                 }
+                forget_directories(&inner).await;
             }
             Err(error) => warn!(%error, "old history cannot be removed"),
+        }
+    }
+}
+
+/// Removes session directories that no credential can be good for any more.
+async fn forget_directories(inner: &Inner) {
+    for id in inner.data.old_sessions(DIRECTORIES) {
+        if inner.handle(&id).is_none()
+            && let Ok(None) = inner.store.get(&id).await
+            && let Err(error) = inner.data.remove_session(&id)
+        {
+            warn!(%id, %error, "the directory of a forgotten session cannot be removed");
         }
     }
 }
