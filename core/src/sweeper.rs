@@ -5,18 +5,24 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use crate::inner::Inner;
+use crate::inner::{Inner, Settings};
 use crate::store::Retention;
 
 /// Keys are kept as long as their session, and at least so long.
 const KEYS: Duration = Duration::from_secs(24 * 3600);
+
+/// From one round to the next: often enough that nothing is kept for much longer than asked.
+fn pause(settings: &Settings) -> Duration {
+    let shortest = settings.history_keep.min(settings.traces_keep);
+    shortest.clamp(Duration::from_secs(1), Duration::from_secs(600))
+}
 
 /// Runs until the launcher stops.
 pub(crate) async fn run(inner: Arc<Inner>) {
     loop {
         tokio::select! {
             () = inner.stop.cancelled() => return,
-            () = tokio::time::sleep(Duration::from_secs(600)) => {}
+            () = tokio::time::sleep(pause(&inner.settings())) => {}
         }
         let now = inner.clock.now();
         let before = |keep: Duration| {
@@ -25,8 +31,8 @@ pub(crate) async fn run(inner: Arc<Inner>) {
             )
         };
         let retention = Retention {
-            ended_before: before(inner.settings.history_keep),
-            traces_before: before(inner.settings.traces_keep),
+            ended_before: before(inner.settings().history_keep),
+            traces_before: before(inner.settings().traces_keep),
             keys_before: before(KEYS),
             now,
         };
