@@ -56,7 +56,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// What a configuration asks for, with the default listeners.
     pub(crate) fn configured(config: Config, data_dir: PathBuf) -> Self {
-        let limit = |most: u32| (most > 0).then_some(most);
+        let settings = crate::serve::settings(&config);
         let tls = (!config.tls.certificate.as_os_str().is_empty())
             .then_some(wharf_server::Tls { certificate: config.tls.certificate, key: config.tls.key });
         Self {
@@ -68,15 +68,9 @@ impl Plan {
             web_domain: Some(config.web.domain).filter(|domain| !domain.is_empty()),
             advertise: config.monitor.advertise,
             monitor: config.monitor.path.get(std::env::consts::ARCH).cloned(),
-            settings: Settings {
-                history_keep: config.history.keep.0,
-                traces_keep: config.logs.keep.0,
-                log_bytes: config.logs.per_session.bytes(),
-                sessions: limit(config.limits.sessions),
-                starts_per_minute: limit(config.limits.starts_per_minute),
-            },
             logs_roots: config.logs.roots,
             max_hooks: config.limits.hooks,
+            settings,
         }
     }
 }
