@@ -102,6 +102,7 @@ pub fn rules(template: &Template, requeue: bool) -> Rules {
         status: template.hooks.contains(&Hook::Status),
         requeue,
         max_lifetime: template.session.max_lifetime,
+        idle: template.session.idle_timeout,
     }
 }
 

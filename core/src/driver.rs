@@ -106,7 +106,13 @@ pub(crate) fn start(inner: &Arc<Inner>, record: Record) -> Option<Handle> {
     }
     let span = tracing::info_span!("session", id = %record.id);
     let driver = Driver {
-        session: Session { record, link: LinkState::None, acknowledged: false, boot: inner.boot },
+        session: Session {
+            record,
+            link: LinkState::None,
+            acknowledged: false,
+            boot: inner.boot,
+            linked: false,
+        },
         inner: Arc::clone(inner),
         mail,
         inbox,
@@ -170,6 +176,10 @@ impl Driver {
                 () = until(next.map(|(_, at)| at)) => {
                     if let Some((due, _)) = next {
                         self.dues.remove(&due);
+                        if due == Due::Idle && self.inner.streams.count(self.id()) > 0 {
+                            // Somebody is in it: the time begins anew when the last one leaves.
+                            continue;
+                        }
                         self.fact(Event::Due(due), Vec::new()).await;
                     }
                 }
@@ -234,7 +244,14 @@ impl Driver {
                 let _ = reply.send(outcome);
                 return done;
             }
-            Command::Touch => self.published(),
+            Command::Touch => {
+                self.published();
+                if let Some(idle) = self.session.record.rules.idle
+                    && self.inner.streams.count(self.id()) == 0
+                {
+                    self.arm(Due::Idle, self.inner.clock.now().after(idle));
+                }
+            }
             Command::Link(reply) => {
                 let _ = reply.send(self.link.clone());
             }

@@ -83,7 +83,7 @@ pub(crate) fn kept(id: &SessionId, now: Time, run: &HookRun) -> Vec<Change> {
 
 /// A hook's words as users may see them.
 pub(crate) fn public_words(error: &HookError) -> String {
-    if error.kind.is_public() || error.plain_exit {
+    if error.kind.is_public() {
         error.message.clone()
     } else {
         match error.kind {
@@ -98,6 +98,11 @@ pub(crate) fn public_words(error: &HookError) -> String {
 fn for_users(mut error: HookError) -> HookError {
     error.message = public_words(&error);
     error
+}
+
+/// The same for a submit, whose plain "no" is meant for the user: it is how small scripts refuse.
+fn submit_for_users(error: HookError) -> HookError {
+    if error.plain_exit { error } else { for_users(error) }
 }
 
 fn unexpected(hook: Hook) -> HookError {
@@ -150,7 +155,6 @@ impl Driver {
                     self.inner.streams.review(&self.session.record, self.inner.clock.now());
                     let _ = self.mail.send(Command::Touch);
                 }
-                Effect::CleanUp => self.clean_up(),
             }
         }
     }
@@ -222,7 +226,7 @@ impl Driver {
                     let outcome = match run.outcome {
                         Ok(HookAnswer::Submit(submitted)) => Ok(submitted),
                         Ok(_) => Err(unexpected(Hook::Submit)),
-                        Err(error) => Err(for_users(error)),
+                        Err(error) => Err(submit_for_users(error)),
                     };
                     (outcome, changes)
                 }
@@ -310,17 +314,6 @@ impl Driver {
             return;
         }
         self.spawn(async move { tell(&inner, &record, hook, &[]).await });
-    }
-
-    fn clean_up(&self) {
-        let (inner, record, _) = self.parts();
-        self.spawn(async move {
-            let id = record.id.clone();
-            let retired = tokio::task::spawn_blocking(move || inner.data.retire_session(&record.id)).await;
-            if let Ok(Err(error)) = retired {
-                warn!(%id, %error, "the bootstrap file of an ended session cannot be removed");
-            }
-        });
     }
 
     fn parts(&self) -> (Arc<Inner>, Record, Mail) {

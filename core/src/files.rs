@@ -8,7 +8,7 @@
 //! logs/ID/            0700   what an ended session had printed
 //! ```
 //!
-//! A directory outlives a purge: the session may come back.
+//! A directory outlives the session's end and a purge: whoever comes late has to be told to end, or comes back.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -98,12 +98,18 @@ impl Files {
         Ok(count)
     }
 
-    /// Takes the credential away from whoever comes late; the rest stays for its monitor's last words.
-    pub(crate) fn retire_session(&self, id: &SessionId) -> io::Result<()> {
-        match fs::remove_file(self.bootstrap(id)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        }
+    /// Directories that nobody wrote to for so long.
+    pub(crate) fn old_sessions(&self, age: std::time::Duration) -> Vec<SessionId> {
+        let Ok(entries) = fs::read_dir(self.data.join("sessions")) else { return Vec::new() };
+        entries
+            .filter_map(|entry| {
+                let entry = entry.ok()?;
+                let bootstrap =
+                    fs::metadata(entry.path().join("mount/bootstrap.json")).or_else(|_| entry.metadata());
+                let old = bootstrap.ok()?.modified().ok()?.elapsed().is_ok_and(|elapsed| elapsed > age);
+                old.then(|| entry.file_name().to_str()?.parse().ok()).flatten()
+            })
+            .collect()
     }
 
     /// Removes a session's directory.

@@ -73,7 +73,7 @@ impl Default for Settings {
         Self {
             history_keep: 7 * day,
             traces_keep: 7 * day,
-            log_bytes: 1 << 20,
+            log_bytes: 2 << 20,
             sessions: None,
             starts_per_minute: None,
         }

@@ -181,6 +181,8 @@ pub struct Rules {
     pub requeue: bool,
     /// Ends a session that ran for so long.
     pub max_lifetime: Option<Duration>,
+    /// Ends a session that nobody was in for so long.
+    pub idle: Option<Duration>,
 }
 
 /// What only lives in memory: whether a monitor is linked.

@@ -5,24 +5,24 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use crate::inner::{Inner, Settings};
+use crate::inner::Inner;
 use crate::store::Retention;
 
 /// Keys are kept as long as their session, and at least so long.
 const KEYS: Duration = Duration::from_secs(24 * 3600);
 
-/// From one round to the next: often enough that nothing is kept for much longer than asked.
-fn pause(settings: &Settings) -> Duration {
-    let shortest = settings.history_keep.min(settings.traces_keep);
-    shortest.clamp(Duration::from_secs(1), Duration::from_secs(600))
-}
+/// Longer than any credential is valid.
+const DIRECTORIES: Duration = Duration::from_secs(110 * 24 * 3600);
 
 /// Runs until the launcher stops.
 pub(crate) async fn run(inner: Arc<Inner>) {
     loop {
+        // Often enough to keep to short retentions, seldom enough to be nothing.
+        let pause =
+            (inner.settings().history_keep / 4).clamp(Duration::from_secs(1), Duration::from_secs(600));
         tokio::select! {
             () = inner.stop.cancelled() => return,
-            () = tokio::time::sleep(pause(&inner.settings())) => {}
+            () = tokio::time::sleep(pause) => {}
         }
         let now = inner.clock.now();
         let before = |keep: Duration| {
@@ -39,14 +39,25 @@ pub(crate) async fn run(inner: Arc<Inner>) {
         match inner.store.sweep(retention).await {
             Ok(gone) => {
                 for id in gone {
-                    if let Err(error) =
-                        inner.data.remove_session(&id).and_then(|()| inner.data.remove_logs(&id))
-                    {
-                        warn!(%id, %error, "files of a forgotten session cannot be removed");
+                    if let Err(error) = inner.data.remove_logs(&id) {
+                        warn!(%id, %error, "logs of a forgotten session cannot be removed");
                     }
                 }
+                forget_directories(&inner).await;
             }
             Err(error) => warn!(%error, "old history cannot be removed"),
+        }
+    }
+}
+
+/// Removes session directories that no credential can be good for any more.
+async fn forget_directories(inner: &Inner) {
+    for id in inner.data.old_sessions(DIRECTORIES) {
+        if inner.handle(&id).is_none()
+            && let Ok(None) = inner.store.get(&id).await
+            && let Err(error) = inner.data.remove_session(&id)
+        {
+            warn!(%id, %error, "the directory of a forgotten session cannot be removed");
         }
     }
 }

@@ -41,7 +41,7 @@ fn clean(program: &mut Command) -> &mut Command {
 
 /// Executes this program anew without marks; returns only when that fails.
 pub(crate) fn unmark() -> io::Error {
-    clean(Command::new("/proc/self/exe").args(std::env::args_os().skip(1))).exec()
+    clean(Command::new("/proc/self/exe").arg0("wharf-monitor").args(std::env::args_os().skip(1))).exec()
 }
 
 /// Starts a detached monitor, prints its job id, and returns.
@@ -51,7 +51,9 @@ pub(crate) fn detach(bootstrap: &Path) -> io::Result<()> {
     crate::bootstrap::read(&bootstrap)?;
     let dir = bootstrap.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
     let log = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(dir.join("monitor.log"));
-    let child = clean(Command::new("/proc/self/exe").arg("detached").arg("--bootstrap").arg(&bootstrap))
+    let mut program = Command::new("/proc/self/exe");
+    program.arg0("wharf-monitor").arg("detached").arg("--bootstrap").arg(&bootstrap);
+    let child = clean(&mut program)
         .env("WHARF_JOB_ID", SELF)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

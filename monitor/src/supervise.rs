@@ -31,6 +31,8 @@ use crate::{bootstrap, detach, endpoint, link, say, tree};
 const REPORT: Duration = Duration::from_secs(3600);
 /// The same, after the monitor itself was told to end.
 const HURRY: Duration = Duration::from_secs(5);
+/// From SIGTERM to SIGHUP on a terminal.
+const HANG_UP: Duration = Duration::from_millis(250);
 /// What is still in the pipes when the command has ended.
 const DRAIN: Duration = Duration::from_millis(500);
 
@@ -330,6 +332,9 @@ async fn stop(monitor: Arc<Monitor>, pid: Pid, grace: Duration, attempt: Arc<Ato
     attempt.store(SIGNAL, Ordering::SeqCst);
     let _ = kill_process_group(pid, Signal::TERM);
     if monitor.bootstrap.tty {
+        let _ = kill_process_group(pid, Signal::CONT);
+        // One that catches SIGTERM ends its own way; a shell waits for the hang-up.
+        tokio::time::sleep_until(until.min(tokio::time::Instant::now() + HANG_UP)).await;
         let _ = kill_process_group(pid, Signal::HUP);
         let _ = kill_process_group(pid, Signal::CONT);
     }
@@ -354,6 +359,9 @@ fn copy(monitor: &Arc<Monitor>, streams: Streams) -> Vec<tokio::task::JoinHandle
                         terminal.show(&data);
                     }
                     monitor.output.push(Channel::Stdout, data);
+                    if let Some(terminal) = monitor.terminal.get() {
+                        terminal.breathe().await;
+                    }
                     // A command that writes without end must not starve the link.
                     tokio::task::yield_now().await;
                 }

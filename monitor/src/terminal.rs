@@ -2,9 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use wharf_link::{Frame, LinkStream};
 use wharf_protocol::api::Role;
 use wharf_protocol::monitor::StreamReply;
@@ -20,6 +22,11 @@ pub(crate) const ROWS: u16 = 24;
 pub(crate) const COLUMNS: u16 = 80;
 /// A viewer that is so many bytes behind is dropped.
 const BEHIND: usize = 1 << 20;
+
+/// A viewer that is so many bytes behind is waited for while it reads.
+const FULL: usize = 512 * 1024;
+/// One that has not read anything for so long is not.
+const STALLED: Duration = Duration::from_millis(500);
 
 struct Viewer {
     to: mpsc::UnboundedSender<Bytes>,
@@ -62,6 +69,28 @@ impl Terminal {
             // Dropping its sender is what tells a viewer that it was too slow.
             behind <= BEHIND && viewer.to.send(data.clone()).is_ok()
         });
+    }
+
+    /// Lets viewers catch up: the program waits a little for those that read, and not for one that does not.
+    pub(crate) async fn breathe(&self) {
+        let mut before = self.most_behind();
+        let mut since = Instant::now();
+        while before > FULL {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            let now = self.most_behind();
+            if now < before {
+                since = Instant::now();
+            } else if since.elapsed() > STALLED {
+                self.screen().viewers.retain(|viewer| viewer.behind.load(Ordering::Relaxed) <= FULL);
+                return;
+            }
+            before = now;
+        }
+    }
+
+    fn most_behind(&self) -> usize {
+        let behind = |viewer: &Viewer| viewer.behind.load(Ordering::Relaxed);
+        self.screen().viewers.iter().map(behind).max().unwrap_or(0)
     }
 
     /// The screen as it is, and all that comes after it.

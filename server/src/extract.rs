@@ -48,6 +48,14 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
 /// Reads a JSON document.
 pub(crate) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+    // Every body of this API is an object; a struct would also be read from a list.
+    if text.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        let what = match serde_json::from_slice::<serde::de::IgnoredAny>(text) {
+            Ok(_) => "the body has to be a JSON object".to_owned(),
+            Err(error) => format!("the body is not JSON: {error}"),
+        };
+        return Err(Problem::new(ErrorCode::Malformed, what));
+    }
     let mut reader = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();

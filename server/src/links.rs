@@ -120,13 +120,14 @@ impl ControlLink for Link {
             let mut text = Vec::new();
             while let Ok(Some(frame)) = stream.reader.recv().await {
                 if let Frame::Data(_, data) = frame {
-                    let room = limit.saturating_sub(text.len());
-                    text.extend_from_slice(&data[..data.len().min(room)]);
-                    if room == 0 {
-                        break;
+                    text.extend_from_slice(&data);
+                    // The end is worth more than what came before it.
+                    if text.len() > 2 * limit {
+                        text.drain(..text.len() - limit);
                     }
                 }
             }
+            text.drain(..text.len().saturating_sub(limit));
             Some(text)
         })
         .await

@@ -71,32 +71,46 @@ pub(crate) fn check(start: &ExecStart) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Serves one client to the end of its stream.
-pub(crate) async fn serve(socket: WebSocket, entry: Entry, link: std::sync::Arc<Link>, kind: Kind) {
-    let (mut sink, mut source) = socket.split();
-    let what = match &kind {
-        Kind::Attach => StreamOpen::Attach { role: entry.role, size: None },
+/// Opens the monitor's side, where that can be done before the client is let in: what is refused is an answer then.
+pub(crate) async fn open(link: &Link, kind: &Kind, role: Role) -> Result<Option<LinkStream>, Problem> {
+    let what = match kind {
+        Kind::Exec => return Ok(None),
+        Kind::Attach => StreamOpen::Attach { role, size: None },
         Kind::Tunnel(endpoint) => StreamOpen::Tunnel { endpoint: endpoint.clone() },
-        Kind::Exec => match tokio::time::timeout(START, started(&mut source)).await {
-            Ok(Some(Ok(start))) => StreamOpen::Exec(start),
-            Ok(Some(Err(problem))) => return refuse(&mut sink, problem, 1008).await,
-            Ok(None) => return,
-            Err(_) => {
-                return refuse(
-                    &mut sink,
-                    bad_message("the first message has to be start, within 10 s"),
-                    1008,
-                )
-                .await;
-            }
-        },
     };
-    let stream = tokio::select! {
-        opened = link.open(&what) => match opened {
-            Ok((stream, _)) => stream,
-            Err(problem) => return refuse(&mut sink, problem, 1008).await,
-        },
-        problem = entry.cut() => return refuse(&mut sink, problem, 1008).await,
+    link.open(&what).await.map(|(stream, _)| Some(stream))
+}
+
+/// Serves one client to the end of its stream.
+pub(crate) async fn serve(
+    socket: WebSocket,
+    entry: Entry,
+    link: std::sync::Arc<Link>,
+    opened: Option<LinkStream>,
+    kind: Kind,
+) {
+    let (mut sink, mut source) = socket.split();
+    let stream = match opened {
+        Some(stream) => stream,
+        None => {
+            let start = match tokio::time::timeout(START, started(&mut source)).await {
+                Ok(Some(Ok(start))) => start,
+                Ok(Some(Err(problem))) => return refuse(&mut sink, problem, 1008).await,
+                Ok(None) => return,
+                Err(_) => {
+                    let problem = bad_message("the first message has to be start, within 10 s");
+                    return refuse(&mut sink, problem, 1008).await;
+                }
+            };
+            let what = StreamOpen::Exec(start);
+            tokio::select! {
+                opened = link.open(&what) => match opened {
+                    Ok((stream, _)) => stream,
+                    Err(problem) => return refuse(&mut sink, problem, 1008).await,
+                },
+                problem = entry.cut() => return refuse(&mut sink, problem, 1008).await,
+            }
+        }
     };
     relay(sink, source, stream, &entry, &kind).await;
 }

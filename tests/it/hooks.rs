@@ -204,7 +204,7 @@ fn values_never_become_code() {
     let canary = launcher.home().path().join("executed");
     let hostile = format!("'; touch {0}; \" $(touch {0}) `touch {0}` \\ && touch {0}", canary.display());
     let id = launcher.start_session(&json!({
-        "template": "plain", "name": hostile, "params": {"text": hostile}, "tags": {"t": hostile},
+        "template": "plain", "name": hostile.chars().take(100).collect::<String>(), "params": {"text": hostile}, "tags": {"t": hostile},
         "env": {"E": hostile},
         "command": ["sh", "-c", "printf '%s\\n' \"$WHARF_PARAM_TEXT\" \"$E\" \"$1\"; exec sleep 1000", "sh", hostile],
     }));

@@ -35,7 +35,9 @@ printf '{"result":{"%s":{"state":"running"}}}\n' "$j""#;
     let id = launcher.start_session(&json!({"template": "silent"}));
     let ended = launcher.await_ended(&id, Duration::from_secs(20));
     assert_eq!(ended["end"]["cause"], "never_registered", "{ended}");
-    assert!(launcher.calls("terminate", Some(&id)) >= 1);
+    until("the hook has ended the job", Duration::from_secs(5), || {
+        Probe::when(launcher.calls("terminate", Some(&id)) >= 1, (), || "no call yet".to_owned())
+    });
 }
 
 #[test]

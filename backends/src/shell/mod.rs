@@ -102,6 +102,11 @@ fn internal(message: impl Into<String>) -> HostError {
     HostError::new(HookErrorKind::Internal, message)
 }
 
+/// Nothing was started, and the administrator has to look.
+fn not_started(why: &str) -> HostError {
+    HostError::new(HookErrorKind::Misconfigured, format!("the session's monitor could not be started: {why}"))
+}
+
 /// Starts the monitor; it prints its job id once it has left us.
 async fn spawn(spawn: Spawn, context: &HostContext) -> Result<Value, HostError> {
     let found = processes::find(&spawn.tag).map_err(|error| internal(error.to_string()))?;
@@ -126,7 +131,7 @@ async fn spawn(spawn: Spawn, context: &HostContext) -> Result<Value, HostError> 
         .stdin(std::process::Stdio::null())
         .kill_on_drop(true);
     let output = tokio::select! {
-        output = command.output() => output.map_err(|error| internal(format!("{program}: {error}")))?,
+        output = command.output() => output.map_err(|error| not_started(&format!("{program}: {error}")))?,
         () = context.cancel.cancelled() => return Err(HostError::new(HookErrorKind::Timeout, "given up")),
         () = tokio::time::sleep(context.left) => return Err(HostError::new(HookErrorKind::Timeout, "not done in time")),
     };
@@ -135,7 +140,7 @@ async fn spawn(spawn: Spawn, context: &HostContext) -> Result<Value, HostError> 
         (true, Ok(job)) => Ok(json!({ "job_id": job.to_string() })),
         (_, _) => {
             let words = String::from_utf8_lossy(&output.stderr);
-            Err(internal(format!("the monitor could not be started: {}", words.trim())))
+            Err(not_started(words.trim()))
         }
     }
 }

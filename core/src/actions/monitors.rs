@@ -16,6 +16,7 @@ use crate::launcher::{Admitted, Launcher, LinkId, Refusal};
 use crate::link::ControlLink;
 use crate::record::{JobRecord, Record, Rules, Stage};
 use crate::state::Event;
+use crate::state::monitor::is_same_kind;
 use crate::store::{Change, StoreError};
 use crate::template::Template;
 
@@ -207,9 +208,13 @@ fn from_snapshot(
             status: false,
             requeue: false,
             max_lifetime: None,
+            idle: None,
         },
     };
-    let job = admitted.claim.job_id.clone().or_else(|| snapshot.job.clone());
+    let job = match (snapshot.job.clone(), admitted.claim.job_id.clone()) {
+        (Some(known), Some(seen)) if !is_same_kind(&known, &seen) => Some(known),
+        (known, seen) => seen.or(known),
+    };
     Record {
         rev: snapshot.rev + 1,
         name: snapshot.name,

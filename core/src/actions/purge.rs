@@ -30,7 +30,7 @@ impl Launcher {
                     let changes = purge_changes(&record, inner.clock.now());
                     inner.store.commit(changes).await.map_err(|error| from_store(&error))?;
                     inner.feed.publish(id, None);
-                    self.forget_files(id);
+                    self.forget_logs(id);
                     return Ok(());
                 }
                 Target::Live(handle) => match self.purge_live(by, &handle).await? {
@@ -92,12 +92,12 @@ impl Launcher {
         Ok(Some(serial))
     }
 
-    fn forget_files(&self, id: &SessionId) {
+    fn forget_logs(&self, id: &SessionId) {
         let (inner, id) = (self.inner.clone(), id.clone());
         tokio::task::spawn_blocking(move || {
-            let gone = inner.data.remove_session(&id).and_then(|()| inner.data.remove_logs(&id));
+            let gone = inner.data.remove_logs(&id);
             if let Err(error) = gone {
-                tracing::warn!(%id, %error, "files of a purged session cannot be removed");
+                tracing::warn!(%id, %error, "logs of a purged session cannot be removed");
             }
         });
     }

@@ -15,7 +15,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod job;
-mod monitor;
+pub(crate) mod monitor;
 mod submit;
 mod terminate;
 #[cfg(test)]
@@ -42,6 +42,8 @@ pub struct Session {
     pub acknowledged: bool,
     /// When this launcher started: a link that is lost since then is given more time.
     pub boot: Time,
+    /// A monitor of it was linked in this launcher's life.
+    pub linked: bool,
 }
 
 /// How hard a terminate hook is to try.
@@ -82,6 +84,8 @@ pub enum Due {
     Queue,
     /// Ran for long enough.
     Lifetime,
+    /// Nobody was in it for long enough; said only while nobody is.
+    Idle,
     /// A share is over.
     Share,
 }
@@ -215,8 +219,6 @@ pub enum Effect {
     Tell(Hook),
     /// See again who may stay, after shares changed.
     ReviewStreams,
-    /// It is over: drop what only a live session needs.
-    CleanUp,
 }
 
 /// One line of the session's history.
@@ -332,7 +334,6 @@ impl Work {
             // Whoever is still there learns of it when the session is over for it too.
             self.effect(Effect::CloseLink);
         }
-        self.effect(Effect::CleanUp);
         self.effect(Effect::Tell(Hook::OnEnded));
         self.step.session.link = LinkState::None;
         let record = self.record();
@@ -368,14 +369,25 @@ impl Work {
                 self.step.session.link = LinkState::Lost { since: self.now };
                 self.arm_lifetime();
                 if self.has_wish() {
-                    self.wake(BACK_AFTER_BOOT, Due::Back);
+                    self.wake(self.back(), Due::Back);
                 }
             }
             Stage::Ended { .. } => {}
         }
     }
 
+    /// How long a lost link is waited for: longer where the launcher itself was away.
+    fn back(&self) -> Duration {
+        if self.step.session.linked {
+            return BACK;
+        }
+        BACK.max(BACK_AFTER_BOOT.saturating_sub(self.now.since(self.step.session.boot)))
+    }
+
     fn arm_lifetime(&mut self) {
+        if let Some(idle) = self.step.session.record.rules.idle {
+            self.wake(idle, Due::Idle);
+        }
         let record = &self.step.session.record;
         if let (Some(started), Some(most)) = (record.started_at, record.rules.max_lifetime) {
             let at = started.after(most);
@@ -393,6 +405,11 @@ impl Work {
             Due::Lifetime => {
                 if matches!(self.stage(), Stage::Running { .. }) && !self.has_wish() {
                     self.terminate("launcher", None, EndCause::Timeout);
+                }
+            }
+            Due::Idle => {
+                if matches!(self.stage(), Stage::Running { .. }) && !self.has_wish() && self.connected() {
+                    self.terminate("launcher", None, EndCause::Idle);
                 }
             }
             Due::Share => self.effect(Effect::ReviewStreams),

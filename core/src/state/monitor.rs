@@ -1,10 +1,11 @@
 //! What a monitor does: it registers, its link comes and goes, its command ends.
 
 use wharf_protocol::monitor::{ExitReport, Incarnation};
+use wharf_protocol::process::ProcessId;
 use wharf_protocol::{EndCause, Phase, StoppedBy};
 
 use super::submit::new_job;
-use super::{BACK, BACK_AFTER_BOOT, Due, Effect, Work};
+use super::{Due, Effect, Work};
 use crate::hook::{Hook, Submitted};
 use crate::record::{Interrupted, LinkState, Stage};
 
@@ -20,6 +21,7 @@ impl Work {
         self.record().incarnation = Some(incarnation);
         self.step.session.link = LinkState::Connected;
         self.step.session.acknowledged = false;
+        self.step.session.linked = true;
         self.adopt_job(job);
         match stage {
             Stage::Pending { phase, .. } => {
@@ -59,14 +61,16 @@ impl Work {
         }
     }
 
-    /// The job that the registered monitor sees is the session's; another one serves nobody.
+    /// The job that the registered monitor sees is the session's; another one of the same kind serves nobody.
+    ///
+    /// A monitor that only knows its own process says nothing of a scheduler's job, which is known by another name.
     fn adopt_job(&mut self, job: Option<&str>) {
         let Some(id) = job else { return };
         let submitted = Submitted { job_id: id.to_owned(), node: None, message: None, handle: None };
         let now = self.now;
         let known = self.record().job.clone();
         match known {
-            Some(known) if known.id == id => {}
+            Some(known) if known.id == id || !is_same_kind(&known.id, id) => {}
             Some(known) => {
                 self.record().job = Some(new_job(&submitted, now));
                 self.stray(known.id, known.handle);
@@ -88,8 +92,7 @@ impl Work {
             }
         }
         if self.has_wish() && !matches!(self.stage(), Stage::Ended { .. }) {
-            let after_boot = BACK_AFTER_BOOT.saturating_sub(self.now.since(self.step.session.boot));
-            self.wake(BACK.max(after_boot), Due::Back);
+            self.wake(self.back(), Due::Back);
         }
     }
 
@@ -166,4 +169,9 @@ fn describe(report: &ExitReport) -> String {
         (false, Some(code), None) => format!("the command exited with {code}"),
         (false, None, None) => "the command ended".to_owned(),
     }
+}
+
+/// Whether two job ids can name two jobs of one scheduler: a process's id and any other kind of id cannot.
+pub(crate) fn is_same_kind(one: &str, other: &str) -> bool {
+    one.parse::<ProcessId>().is_ok() == other.parse::<ProcessId>().is_ok()
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use wharf_protocol::{EndCause, JobState, Phase, StoppedBy, Time};
 
+use super::monitor::is_same_kind;
 use super::{Due, Effect, Mode, Work};
 use crate::hook::{Found, HookError, HookErrorKind, Submitted};
 use crate::record::{JobRecord, Stage};
@@ -250,6 +251,11 @@ impl Work {
                 if job.node.is_none() {
                     job.node.clone_from(&submitted.node);
                 }
+            }
+            // The monitor had only its own process to tell of: the scheduler's name for the job is better.
+            Some(job) if !is_same_kind(&job.id, &submitted.job_id) => {
+                *job = new_job(submitted, now);
+                self.effect(Effect::PushSnapshot);
             }
             Some(_) => self.stray(submitted.job_id.clone(), submitted.handle.clone()),
         }

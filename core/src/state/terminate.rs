@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wharf_protocol::{EndCause, Phase, StoppedBy};
 
-use super::{BACK, BACK_AFTER_BOOT, Due, Effect, Mode, PATIENCE, Work};
+use super::{Due, Effect, Mode, PATIENCE, Work};
 use crate::hook::HookError;
 use crate::record::{LinkState, Stage, Wish};
 
@@ -44,13 +44,11 @@ impl Work {
                 if self.connected() {
                     self.order();
                 } else {
-                    let after_boot = BACK_AFTER_BOOT.saturating_sub(at.since(self.step.session.boot));
-                    let LinkState::Lost { since } = self.step.session.link else {
-                        self.wake(BACK.max(after_boot), Due::Back);
-                        return;
+                    let waited = match self.step.session.link {
+                        LinkState::Lost { since } => at.since(since),
+                        LinkState::None | LinkState::Connected => Duration::ZERO,
                     };
-                    let left = BACK.saturating_sub(at.since(since));
-                    self.wake(left.max(after_boot), Due::Back);
+                    self.wake(self.back().saturating_sub(waited), Due::Back);
                 }
             }
             Stage::Ended { .. } => {}
@@ -88,7 +86,9 @@ impl Work {
             Due::Acknowledge => self.connected() && !self.step.session.acknowledged,
             Due::Grace => self.connected(),
             Due::Back => !self.connected() && mode == Mode::Kill,
-            Due::Retry | Due::Find | Due::Register | Due::Queue | Due::Lifetime | Due::Share => false,
+            Due::Retry | Due::Find | Due::Register | Due::Queue | Due::Lifetime | Due::Idle | Due::Share => {
+                false
+            }
         };
         // Without a job id there is nothing that a hook could name; the monitor is told when it returns.
         if failed && (mode == Mode::Stop || self.step.session.record.job.is_some()) {
@@ -101,6 +101,7 @@ impl Work {
                 | Due::Register
                 | Due::Queue
                 | Due::Lifetime
+                | Due::Idle
                 | Due::Share => "the monitor did not end it in time; the terminate hook has to",
             };
             self.note("terminate_fallback", "launcher", why);

@@ -20,7 +20,7 @@ fn session() -> Session {
     record.created_at = at(0);
     record.stage =
         Stage::Pending { phase: Phase::Recorded, since: at(0), retry_at: None, retries: 0, doubt: None };
-    Session { record, link: LinkState::None, acknowledged: false, boot: at(-1000) }
+    Session { record, link: LinkState::None, acknowledged: false, boot: at(-1000), linked: false }
 }
 
 /// A session after those events, one second apart.
@@ -410,6 +410,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Due::Queue),
         Just(Due::Lifetime),
         Just(Due::Share),
+        Just(Due::Idle),
     ];
     prop_oneof![
         Just(RESUME),

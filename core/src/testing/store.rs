@@ -59,6 +59,7 @@ pub fn record(number: u32) -> Record {
             status: true,
             requeue: false,
             max_lifetime: None,
+            idle: None,
         },
     }
 }

@@ -225,11 +225,12 @@ async fn stream(
         Problem::new(ErrorCode::Malformed, "this address is for WebSockets").hint("send an upgrade request")
     })?;
     let link = app.links.get(id).await?;
+    let opened = streams::open(&link, &kind, entry.role).await?;
     let limit = wharf_protocol::stream::MAX_MESSAGE;
     Ok(upgrade
         .max_message_size(limit)
         .max_frame_size(limit)
-        .on_upgrade(move |socket| streams::serve(socket, entry, link, kind)))
+        .on_upgrade(move |socket| streams::serve(socket, entry, link, opened, kind)))
 }
 
 /// Run a program in a session, as a stream (WebSocket)
