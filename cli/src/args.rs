@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
 #[command(next_help_heading = "Everywhere")]
 pub(crate) struct Global {
     /// Where the launcher is: unix:PATH, http://HOST:PORT or https://HOST:PORT
-    #[arg(long, global = true, value_name = "ADDR", env = "WHARF_SERVER")]
+    #[arg(long, global = true, value_name = "ADDR", env = "WHARF_SERVER", hide_env_values = true)]
     pub(crate) server: Option<String>,
     /// A file that holds the API token; WHARF_TOKEN holds it itself
     #[arg(long, global = true, value_name = "FILE")]

@@ -110,18 +110,10 @@ impl Default for Limits {
     }
 }
 
-/// `[metrics]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// `[metrics]`: nothing to set.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Metrics {
-    pub(crate) enabled: bool,
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self { enabled: true }
-    }
-}
+pub(crate) struct Metrics {}
 
 /// `[log]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

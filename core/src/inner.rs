@@ -139,7 +139,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) monitor: PathBuf,
     pub(crate) addresses: Vec<String>,
-    pub(crate) settings: Settings,
+    settings: RwLock<Arc<Settings>>,
     pub(crate) boot: Time,
     pub(crate) keys: RwLock<Arc<Keys>>,
     pub(crate) feed: Feed,
@@ -187,7 +187,7 @@ impl Inner {
             clock: parts.clock,
             monitor: parts.monitor,
             addresses: parts.addresses,
-            settings: parts.settings,
+            settings: RwLock::new(Arc::new(parts.settings)),
             keys: RwLock::new(Arc::new(keys)),
             feed: Feed::new(),
             streams,
@@ -207,6 +207,15 @@ impl Inner {
 
     pub(crate) fn keys(&self) -> Arc<Keys> {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The site's settings as they are now.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_settings(&self, settings: Settings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
     pub(crate) fn next_serial(&self) -> u64 {

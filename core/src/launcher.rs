@@ -237,6 +237,11 @@ impl Launcher {
         self.renew_credentials();
     }
 
+    /// Changes what the site has set; good for whatever comes from now on.
+    pub fn set_settings(&self, settings: crate::inner::Settings) {
+        self.inner.set_settings(settings);
+    }
+
     /// Hands every linked monitor a new credential and the keys that are good now.
     fn renew_credentials(&self) {
         for (_, handle) in self.inner.handles() {

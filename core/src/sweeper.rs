@@ -16,9 +16,10 @@ const DIRECTORIES: Duration = Duration::from_secs(110 * 24 * 3600);
 
 /// Runs until the launcher stops.
 pub(crate) async fn run(inner: Arc<Inner>) {
-    // Often enough to keep to short retentions, seldom enough to be nothing.
-    let pause = (inner.settings.history_keep / 4).clamp(Duration::from_secs(1), Duration::from_secs(600));
     loop {
+        // Often enough to keep to short retentions, seldom enough to be nothing.
+        let pause =
+            (inner.settings().history_keep / 4).clamp(Duration::from_secs(1), Duration::from_secs(600));
         tokio::select! {
             () = inner.stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
@@ -30,8 +31,8 @@ pub(crate) async fn run(inner: Arc<Inner>) {
             )
         };
         let retention = Retention {
-            ended_before: before(inner.settings.history_keep),
-            traces_before: before(inner.settings.traces_keep),
+            ended_before: before(inner.settings().history_keep),
+            traces_before: before(inner.settings().traces_keep),
             keys_before: before(KEYS),
             now,
         };

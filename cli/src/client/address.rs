@@ -67,16 +67,12 @@ impl FromStr for Address {
         if host.is_empty() {
             return Err(invalid());
         }
-        let port = match authority.port() {
-            Some(port) => port.as_str().parse().map_err(|_| invalid())?,
-            None if authority.as_str().ends_with(':') => return Err(invalid()),
-            None => {
-                if tls {
-                    443
-                } else {
-                    80
-                }
-            }
+        // The library's own `port()` passes over one that is no port.
+        let port = match authority.as_str().strip_prefix(authority.host()) {
+            Some("") if tls => 443,
+            Some("") => 80,
+            Some(rest) => rest.strip_prefix(':').and_then(|port| port.parse().ok()).ok_or_else(invalid)?,
+            None => return Err(invalid()),
         };
         Ok(Self::Tcp { host: host.to_owned(), port, tls })
     }

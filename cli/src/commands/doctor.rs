@@ -12,7 +12,7 @@ use wharf_protocol::template::TemplateState;
 
 use super::Context;
 use crate::args::Format;
-use crate::assemble::MONITOR;
+use crate::assemble::places::MONITOR;
 use crate::client::Client;
 use crate::failure::{Failure, Outcome};
 use crate::output::escape;

@@ -46,7 +46,7 @@ const QUEUE: [(&str, &str, u32); 4] = [
 /// Runs the command.
 pub(crate) async fn run(context: &Context, args: Demo) -> Outcome {
     let mut ending = Ending::new().map_err(|error| Failure::local("signals cannot be watched", &error))?;
-    serve::log_to_stderr(&Log { level: "error".to_owned(), ..Log::default() });
+    let _level = serve::log_to_stderr(&Log { level: "error".to_owned(), ..Log::default() });
     let dir = tempfile::Builder::new()
         .prefix("wharf-demo-")
         .tempdir()

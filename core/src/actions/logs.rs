@@ -55,7 +55,7 @@ impl Launcher {
             .await;
         let trace = run.trace.id.clone();
         inner.keep_trace(run.trace);
-        let limit = inner.settings.log_bytes;
+        let limit = inner.settings().log_bytes;
         match run.outcome {
             Ok(HookAnswer::Logs(Logs::Text(text))) => Ok(tail_of(text.into_bytes(), tail)),
             Ok(HookAnswer::Logs(Logs::Path(path))) => {
@@ -107,7 +107,7 @@ fn end_of(path: &std::path::Path, limit: usize) -> std::io::Result<Vec<u8>> {
 
 /// Fetches what a session printed from its monitor and keeps it, before its end is written down.
 pub(crate) async fn keep_logs(inner: &Inner, id: &SessionId, link: &dyn ControlLink) {
-    let limit = inner.settings.log_bytes;
+    let limit = inner.settings().log_bytes;
     for stream in [LogStream::All, LogStream::Stdout, LogStream::Stderr] {
         let Some(text) = link.logs(stream, limit, FETCH).await else { return };
         let (data, id) = (inner.data.clone(), id.clone());

@@ -271,7 +271,7 @@ impl Launcher {
                 return Err(too_many(most, &format!(" of the template {}", template.name)));
             }
         }
-        if let Some(most) = inner.settings.sessions.filter(|most| live.len() >= *most as usize) {
+        if let Some(most) = inner.settings().sessions.filter(|most| live.len() >= *most as usize) {
             return Err(too_many(most, ""));
         }
         let mut starts = inner.starts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -280,7 +280,7 @@ impl Launcher {
         }
         let recent = starts.iter().filter(|(_, name)| *name == template.name).count();
         let over = template.limits.starts_per_minute.is_some_and(|most| recent >= most as usize)
-            || inner.settings.starts_per_minute.is_some_and(|most| starts.len() >= most as usize);
+            || inner.settings().starts_per_minute.is_some_and(|most| starts.len() >= most as usize);
         if over {
             let wait =
                 starts.front().map_or(60, |(at, _)| 60u64.saturating_sub(at.elapsed().as_secs()).max(1));

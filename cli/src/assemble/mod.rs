@@ -1,26 +1,30 @@
-//! The only place where all parts meet: the launcher is put together here, and taken apart again.
+//! The only place where all parts meet: the launcher is put together here.
+//!
+//! ```text
+//! owner's lock ─▶ instance, run/ ─▶ store ─▶ monitor program ─▶ listeners ─▶ hooks ─▶ launcher
+//! ```
+//!
+//! The lock comes first: nothing of a data directory is touched that another launcher works on. Where things lie is
+//! in [`places`], what is said when one fails in [`told`].
+
+pub(crate) mod places;
+mod told;
 
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use sha2::Digest as _;
 use wharf_backends::shell::Shell;
 use wharf_core::backend::Backend;
 use wharf_core::clock::SystemClock;
 use wharf_core::hook::User;
-use wharf_core::store::{Change, Store as _, StoreError};
-use wharf_core::{Launcher, OpenError, Parts, Settings};
+use wharf_core::store::{Change, Store as _};
+use wharf_core::{Launcher, Parts, Settings};
 use wharf_hooks::{Hooks, HooksConfig};
-use wharf_protocol::{ErrorCode, Problem};
-use wharf_server::{BindError, ListenAddr, Server, ServerConfig};
-use wharf_store::{OwnerError, Ownership, SqliteStore};
+use wharf_server::{ListenAddr, Server, ServerConfig};
+use wharf_store::{Ownership, SqliteStore};
 
 use crate::config::Config;
-
-/// The static monitor for this host's architecture.
-pub(crate) const MONITOR: &[u8] = include_bytes!(env!("WHARF_MONITOR_BYTES"));
 
 /// What `serve` and `demo` decide.
 #[derive(Debug, Clone)]
@@ -52,7 +56,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// What a configuration asks for, with the default listeners.
     pub(crate) fn configured(config: Config, data_dir: PathBuf) -> Self {
-        let limit = |most: u32| (most > 0).then_some(most);
+        let settings = crate::serve::settings(&config);
         let tls = (!config.tls.certificate.as_os_str().is_empty())
             .then_some(wharf_server::Tls { certificate: config.tls.certificate, key: config.tls.key });
         Self {
@@ -64,15 +68,9 @@ impl Plan {
             web_domain: Some(config.web.domain).filter(|domain| !domain.is_empty()),
             advertise: config.monitor.advertise,
             monitor: config.monitor.path.get(std::env::consts::ARCH).cloned(),
-            settings: Settings {
-                history_keep: config.history.keep.0,
-                traces_keep: config.logs.keep.0,
-                log_bytes: config.logs.per_session.bytes(),
-                sessions: limit(config.limits.sessions),
-                starts_per_minute: limit(config.limits.starts_per_minute),
-            },
             logs_roots: config.logs.roots,
             max_hooks: config.limits.hooks,
+            settings,
         }
     }
 }
@@ -113,46 +111,6 @@ pub(crate) enum AssembleError {
     },
 }
 
-impl AssembleError {
-    /// What the administrator is told, with the exit code that goes with it.
-    pub(crate) fn into_problem(self) -> Problem {
-        let detail = self.to_string();
-        let problem = |code| Problem::new(code, detail.clone());
-        match self {
-            Self::Owner(OwnerError::Taken(_)) => problem(ErrorCode::Unavailable)
-                .hint("stop that one first (SIGTERM touches no session), or choose another --data-dir"),
-            Self::Bind(error) if error.is_usage() => problem(ErrorCode::Usage),
-            Self::Bind(BindError::Taken { .. }) => problem(ErrorCode::Unavailable)
-                .hint("end the other program, or choose another --listen; port 0 picks a free one"),
-            Self::Store(error) | Self::Launcher(OpenError::Store(error)) => store_problem(&error, detail),
-            Self::Monitor { .. } => problem(ErrorCode::Internal)
-                .hint("[monitor] path in wharf.toml names it; without that key the built-in one is used"),
-            Self::Launcher(OpenError::Keys(_)) => problem(ErrorCode::Internal).hint(
-                "restore DATA/keys from a backup; without its keys a launcher takes no running session back",
-            ),
-            Self::Io { .. }
-            | Self::Owner(OwnerError::Io { .. })
-            | Self::Bind(_)
-            | Self::Hooks(_)
-            | Self::Launcher(OpenError::Files(_)) => problem(ErrorCode::Internal),
-        }
-    }
-}
-
-/// A datastore that cannot be opened: exit 1, and the way out.
-fn store_problem(error: &StoreError, detail: String) -> Problem {
-    let problem = Problem::new(ErrorCode::Internal, detail);
-    match error {
-        StoreError::Corrupt { .. } => problem.hint(
-            "move the file away and restore a backup (`wharf backup`) in its place, or start without one: \
-             sessions whose monitors still run come back by themselves",
-        ),
-        StoreError::TooNew { .. } => problem.hint("use the newer release, or another --data-dir"),
-        StoreError::Full(_) => problem.hint("make room, or make the data directory writable"),
-        StoreError::Conflict | StoreError::KeyTaken(_) | StoreError::Failed(_) => problem,
-    }
-}
-
 /// A launcher that is about to serve.
 #[derive(Debug)]
 pub(crate) struct Assembled {
@@ -163,71 +121,10 @@ pub(crate) struct Assembled {
     pub(crate) ownership: Ownership,
 }
 
-fn make_dir(path: &Path, mode: u32) -> Result<(), AssembleError> {
-    let failed = |source| AssembleError::Io { path: path.to_owned(), source };
-    std::fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(failed)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(failed)
-}
-
-/// Writes the monitor once, by its content; the path of the program.
-pub(crate) fn write_monitor(data_dir: &Path) -> Result<PathBuf, AssembleError> {
-    let hash: String = sha2::Sha256::digest(MONITOR).iter().map(|byte| format!("{byte:02x}")).collect();
-    let dir = data_dir.join("monitor").join(&hash[..16]);
-    let path = dir.join("wharf-monitor");
-    let failed = |source| AssembleError::Io { path: path.clone(), source };
-    make_dir(&data_dir.join("monitor"), 0o755)?;
-    make_dir(&dir, 0o755)?;
-    if std::fs::read(&path).is_ok_and(|found| found == MONITOR) {
-        return Ok(path);
-    }
-    let draft = dir.join(".wharf-monitor.new");
-    let _ = std::fs::remove_file(&draft);
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(&draft).map_err(failed)?;
-    io::Write::write_all(&mut file, MONITOR).map_err(failed)?;
-    file.sync_all().map_err(failed)?;
-    drop(file);
-    std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
-    std::fs::rename(&draft, &path).map_err(failed)?;
-    Ok(path)
-}
-
-/// A monitor of the site's own has to be one.
-fn check_monitor(path: &Path) -> Result<PathBuf, AssembleError> {
-    let unusable = |detail: String| AssembleError::Monitor { path: path.to_owned(), detail };
-    let path = std::path::absolute(path).map_err(|error| unusable(error.to_string()))?;
-    let output = std::process::Command::new(&path)
-        .arg("--version")
-        .output()
-        .map_err(|error| unusable(error.to_string()))?;
-    if output.status.success() && output.stdout.starts_with(b"wharf-monitor ") {
-        Ok(path)
-    } else {
-        Err(unusable("it does not answer --version as a wharf-monitor does".to_owned()))
-    }
-}
-
-/// Names the data directory, the same after every restart.
-fn instance(data_dir: &Path) -> Result<String, AssembleError> {
-    let path = data_dir.join("instance");
-    let failed = |source| AssembleError::Io { path: path.clone(), source };
-    if let Ok(text) = std::fs::read_to_string(&path)
-        && text.trim().len() >= 8
-    {
-        return Ok(text.trim().to_owned());
-    }
-    let made: String = wharf_core::random::bytes::<10>().iter().map(|byte| format!("{byte:02x}")).collect();
-    let draft = path.with_extension("new");
-    std::fs::write(&draft, &made).map_err(failed)?;
-    std::fs::rename(&draft, &path).map_err(failed)?;
-    Ok(made)
-}
-
 /// Puts a launcher together: owner first, then store, listeners, hooks, and the launcher itself, which takes up
 /// where the last one stopped.
 pub(crate) async fn assemble(plan: Plan, owner: User) -> Result<Assembled, AssembleError> {
-    make_dir(&plan.data_dir, 0o700)?;
-    make_dir(&plan.data_dir.join("run"), 0o700)?;
+    places::make_dir(&plan.data_dir, 0o700)?;
     let ownership = Ownership::claim(&plan.data_dir)?;
     if let Some(before) = &ownership.taken_over {
         tracing::warn!(
@@ -236,10 +133,12 @@ pub(crate) async fn assemble(plan: Plan, owner: User) -> Result<Assembled, Assem
             "took the data directory over from a launcher that is gone"
         );
     }
+    let instance = places::instance(&plan.data_dir)?;
+    places::run_dir(&plan.data_dir, &instance)?;
     let store = Arc::new(SqliteStore::open(&plan.data_dir.join("wharf.db"))?);
     let monitor = match &plan.monitor {
-        Some(path) => check_monitor(path)?,
-        None => write_monitor(&plan.data_dir)?,
+        Some(path) => places::check_monitor(path)?,
+        None => places::write_monitor(&plan.data_dir)?,
     };
     let server = bind(&plan, &store).await?;
     let monitor_socket = plan.data_dir.join("run/monitor/sock");
@@ -251,7 +150,7 @@ pub(crate) async fn assemble(plan: Plan, owner: User) -> Result<Assembled, Assem
         template_dirs: plan.template_dirs,
         builtin: wharf_hooks::builtin(),
         data_dir: plan.data_dir.clone(),
-        instance: instance(&plan.data_dir)?,
+        instance,
         backends: backends.clone(),
         path: std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned()),
         home: owner.home.clone(),
