@@ -14,8 +14,6 @@ pub(crate) enum Failure {
     Problem(Box<Problem>),
     /// With a message and that exit code (`exec`: 125).
     Coded(Box<Problem>, u8),
-    /// Without a word: all has been said.
-    Said(u8),
     /// Standard output is closed: nobody reads on, which is no error.
     Unread,
 }
@@ -53,7 +51,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Problem(problem) => problem.exit_code(),
-            Self::Coded(_, code) | Self::Said(code) => *code,
+            Self::Coded(_, code) => *code,
             Self::Unread => 0,
         }
     }

@@ -35,17 +35,6 @@ impl Address {
             Self::Tcp { host, port, .. } => format!("{}:{port}", bracketed(host)),
         }
     }
-
-    /// Whether only processes of this host can reach it.
-    pub(crate) fn is_local(&self) -> bool {
-        match self {
-            Self::Unix(_) => true,
-            Self::Tcp { host, .. } => {
-                host == "localhost"
-                    || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-            }
-        }
-    }
 }
 
 fn bracketed(host: &str) -> String {

@@ -9,8 +9,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
 use wharf_protocol::api::{
-    BackendStatus, ConnectRequest, Connection, DisconnectRequest, Disconnected, HistoryEntry, ParamsAnswer,
-    Share, ShareRequest, StartRequest, TerminateRequest, Token, TokenRequest, Trace,
+    BackendStatus, ConnectRequest, Connection, DisconnectRequest, Disconnected, ExecRequest, ExecResult,
+    HistoryEntry, Node, ParamsAnswer, Share, ShareRequest, StartRequest, TerminateRequest, Token,
+    TokenRequest, Trace,
 };
 use wharf_protocol::session::Params;
 use wharf_protocol::template::{TemplateDetail, TemplateSummary};
@@ -219,6 +220,11 @@ impl Client {
         Ok(())
     }
 
+    /// Runs a command in a session to its end.
+    pub(crate) async fn exec(&self, id: &SessionId, request: &ExecRequest) -> Outcome<Reply<ExecResult>> {
+        self.plain(Method::POST, &format!("/sessions/{id}/exec"), Some(&body(request)), Duration::ZERO).await
+    }
+
     /// A session's parameters.
     pub(crate) async fn params(&self, id: &SessionId) -> Outcome<Reply<ParamsAnswer>> {
         self.get(&format!("/sessions/{id}/params")).await
@@ -286,6 +292,11 @@ impl Client {
     /// All backends.
     pub(crate) async fn backends(&self) -> Outcome<Vec<Reply<BackendStatus>>> {
         self.all("/backends", Query::default(), false, None).await
+    }
+
+    /// All launchers.
+    pub(crate) async fn nodes(&self) -> Outcome<Vec<Reply<Node>>> {
+        self.all("/nodes", Query::default(), false, None).await
     }
 
     /// One hook run.

@@ -16,7 +16,6 @@ const OWN: u8 = 125;
 pub(super) async fn run(context: &Context, args: Exec) -> Outcome {
     exec(context, args).await.map_err(|failure| match failure {
         Failure::Problem(problem) | Failure::Coded(problem, _) => Failure::Coded(problem, OWN),
-        Failure::Said(_) => Failure::Said(OWN),
         Failure::Unread => Failure::Unread,
     })
 }

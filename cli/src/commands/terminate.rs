@@ -71,7 +71,7 @@ fn named(failure: Failure, text: &str) -> Failure {
             }
             Failure::Problem(problem)
         }
-        other @ (Failure::Coded(..) | Failure::Said(_) | Failure::Unread) => other,
+        other @ (Failure::Coded(..) | Failure::Unread) => other,
     }
 }
 

@@ -89,7 +89,7 @@ impl Output {
     pub(crate) fn failure(&self, failure: &Failure) {
         match failure {
             Failure::Problem(problem) | Failure::Coded(problem, _) => self.problem(problem),
-            Failure::Said(_) | Failure::Unread => {}
+            Failure::Unread => {}
         }
     }
 
