@@ -8,7 +8,7 @@ use wharf_tests::{Launcher, Probe, Template, until};
 #[test]
 fn fifty_parallel_posts_with_one_key_make_one_job() {
     let launcher = Launcher::with(&Template::working("plain"));
-    let http = launcher.http().with("idempotency-key", "one key for all");
+    let http = launcher.http().with("idempotency-key", "one-key-for-all");
     let http = http.with("x-ignored", "1");
     let body = json!({"template": "plain", "command": ["sleep", "1000"], "tags": {"a": "1", "b": "2"}});
     let ids: Vec<(u16, String)> = std::thread::scope(|scope| {
