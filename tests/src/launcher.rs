@@ -41,8 +41,8 @@ impl Home {
     pub fn new() -> Arc<Self> {
         let root = tempfile::Builder::new().prefix("wharf-").rand_bytes(8).tempdir();
         let home = Self { root: root.expect("the system's temporary directory takes directories") };
-        let private = fs::Permissions::from_mode(0o700);
-        fs::set_permissions(home.path(), private).expect("it is ours");
+        // Templates below a directory that everybody may write are refused unless the first step is ours alone.
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).expect("it is ours");
         for directory in ["config/wharf", "data", "runtime", "templates", "journal", "work"] {
             let path = home.path().join(directory);
             fs::create_dir_all(&path).expect("our own directory takes directories");
