@@ -1,9 +1,11 @@
 //! Reading requests: bodies, queries, ids. Whatever is wrong is said as a problem document, with the member at fault.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::response::{IntoResponse as _, Response};
+use futures_util::StreamExt as _;
 use http::header;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
@@ -13,6 +15,11 @@ use crate::problem::Refused;
 
 /// Largest body.
 const MAX_BODY: usize = 1 << 20;
+
+/// Of a body that is too large, so much more is read and dropped before the answer.
+const MAX_DROPPED: usize = 16 << 20;
+/// Until a body has to have arrived.
+const BODY: Duration = Duration::from_secs(60);
 
 /// A JSON body; an empty one reads as `{}`.
 #[derive(Debug)]
@@ -28,10 +35,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             .and_then(|kind| kind.to_str().ok())
             .unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let bytes = axum::body::to_bytes(request.into_body(), MAX_BODY).await.map_err(|_| {
-            let problem = Problem::new(ErrorCode::TooLarge, "the body is larger than 1 MiB, or it broke off");
-            Refused(problem).into_response()
-        })?;
+        let bytes = read(request.into_body()).await.map_err(|problem| Refused(problem).into_response())?;
         let empty = bytes.iter().all(u8::is_ascii_whitespace);
         if !empty
             && kind != "application/json"
@@ -44,6 +48,34 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         let text: &[u8] = if empty { b"{}" } else { &bytes };
         parse(text).map(Self).map_err(|problem| Refused(problem).into_response())
     }
+}
+
+/// Reads a body to its end. Of one that is too large the rest is read too, within limits: a client that is still
+/// writing would see its connection break instead of the answer.
+async fn read(body: axum::body::Body) -> Result<Vec<u8>, Problem> {
+    let mut pieces = body.into_data_stream();
+    let (mut bytes, mut dropped) = (Vec::new(), 0);
+    let reading = async {
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(|_| Problem::new(ErrorCode::Malformed, "the body broke off"))?;
+            if bytes.len() + piece.len() <= MAX_BODY && dropped == 0 {
+                bytes.extend_from_slice(&piece);
+                continue;
+            }
+            dropped += piece.len();
+            if dropped > MAX_DROPPED {
+                break;
+            }
+        }
+        Ok(())
+    };
+    tokio::time::timeout(BODY, reading)
+        .await
+        .unwrap_or_else(|_| Err(Problem::new(ErrorCode::Malformed, "the body did not arrive in time")))?;
+    if dropped > 0 {
+        return Err(Problem::new(ErrorCode::TooLarge, "the body is larger than 1 MiB"));
+    }
+    Ok(bytes)
 }
 
 /// Reads a JSON document.
@@ -108,6 +140,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     }
 }
 
+/// The last member of the path; one that cannot be decoded names nothing that there is.
+#[derive(Debug)]
+pub(crate) struct Last(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Last {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let members = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        let last = members.ok().and_then(|Path(mut members)| members.pop());
+        Ok(Self(last.map(|(_, text)| text).unwrap_or_default()))
+    }
+}
+
 /// A query, read member by member; what nobody read is refused.
 #[derive(Debug)]
 pub(crate) struct Query(Vec<(String, String)>);
@@ -143,7 +189,7 @@ impl Query {
     }
 
     /// A duration of that name.
-    pub(crate) fn duration(&mut self, name: &str) -> Result<Option<std::time::Duration>, Problem> {
+    pub(crate) fn duration(&mut self, name: &str) -> Result<Option<Duration>, Problem> {
         Ok(self.parse::<Dur>(name, "a duration such as 30s")?.map(|dur| dur.0))
     }
 

@@ -34,7 +34,11 @@ const RATE: u32 = 50;
 
 /// The gateway's own route, for the monitors' socket.
 pub(crate) fn router(app: App) -> Router {
-    Router::new().route(LINK_PATH, get(link)).fallback(async || Refused(not_found())).with_state(app)
+    Router::new()
+        .route(LINK_PATH, get(link))
+        .fallback(async || Refused(not_found()))
+        .layer(axum::middleware::map_response(crate::problem::shape))
+        .with_state(app)
 }
 
 fn refuse(refusal: Refusal) -> Response {
@@ -112,15 +116,14 @@ async fn greet(
     let (stream, says) = stream.await.map_err(|_| FrameError::Over)??;
     let (reader, mut writer) = stream.split();
     let MonitorSays::Hello(hello) = says else { return Err(FrameError::Bad("not a hello")) };
-    let exited = hello.exited.clone();
     match app.launcher.register(admitted, *hello, Arc::clone(link) as _).await {
         Ok((id, welcome)) => {
-            if writer.send_json(&LauncherSays::Welcome(Box::new(welcome))).await.is_err() {
+            let welcome = LauncherSays::Welcome(Box::new(welcome));
+            let welcomed = tokio::time::timeout(HELLO, writer.send_json(&welcome)).await;
+            if !matches!(welcomed, Ok(Ok(()))) {
                 app.launcher.link_lost(&id).await;
                 return Err(FrameError::Over);
             }
-            // Said again on the link as soon as the monitor is welcomed; nothing to do here.
-            drop(exited);
             Ok((id, reader, writer))
         }
         Err(refusal) => {
@@ -129,8 +132,12 @@ async fn greet(
                 Refusal::Over(message) => (message, true, None),
                 Refusal::Later(after, message) => (message, false, Some(Dur(after))),
             };
-            writer.send_json(&LauncherSays::Refused { message, end, retry_after }).await?;
-            writer.close().await;
+            let refused = async {
+                writer.send_json(&LauncherSays::Refused { message, end, retry_after }).await?;
+                writer.close().await;
+                Ok::<_, FrameError>(())
+            };
+            tokio::time::timeout(HELLO, refused).await.map_err(|_| FrameError::Over)??;
             // A moment for the word to arrive before the link goes.
             tokio::time::sleep(Duration::from_millis(200)).await;
             Err(FrameError::Over)
@@ -189,9 +196,12 @@ async fn converse(
     };
     let watch = async {
         let mut missed = 0;
+        let mut next = tokio::time::Instant::now();
         while missed < 3 {
-            tokio::time::sleep(PING).await;
+            next += PING;
+            // One that answers at once is asked again at the beat, one that does not has had its time then.
             missed = if link.ping(PING).await { 0 } else { missed + 1 };
+            tokio::time::sleep_until(next).await;
         }
     };
     tokio::select! {

@@ -23,28 +23,54 @@ pub(crate) const COOKIE: &str = "wharf";
 /// The names that this server answers to.
 #[derive(Debug)]
 pub(crate) struct Names {
-    hosts: Vec<String>,
+    /// What `Host` may be, each with the scheme it is served by.
+    hosts: Vec<(String, String)>,
     origins: Vec<String>,
 }
 
 impl Names {
     pub(crate) fn new(addresses: &[String], domain: Option<&str>) -> Self {
         let mut hosts = Vec::new();
-        let mut origins = Vec::new();
+        let domain = domain.map(str::to_ascii_lowercase);
+        if let Some(domain) = &domain {
+            // By a proxy that speaks TLS in front of it.
+            hosts.push((domain.clone(), "https".to_owned()));
+        }
         for address in addresses.iter().filter(|address| address.starts_with("http")) {
             let Some((scheme, place)) = address.split_once("://") else { continue };
-            let port = place.rsplit_once(':').map_or("", |(_, port)| port);
-            for host in [place.to_owned(), format!("localhost:{port}"), format!("127.0.0.1:{port}")] {
-                origins.push(format!("{scheme}://{host}"));
-                hosts.push(host);
+            let Some((bound, port)) = place.rsplit_once(':') else { continue };
+            let usual = if scheme == "https" { "443" } else { "80" };
+            let names = [Some(bound), Some("localhost"), Some("127.0.0.1"), domain.as_deref()];
+            for name in names.into_iter().flatten() {
+                hosts.push((format!("{name}:{port}"), scheme.to_owned()));
+                if port == usual {
+                    // Browsers leave the usual port away.
+                    hosts.push((name.to_owned(), scheme.to_owned()));
+                }
             }
         }
-        if let Some(domain) = domain {
-            hosts.push(domain.to_owned());
-            origins.push(format!("https://{domain}"));
-        }
+        let origins = hosts.iter().map(|(host, scheme)| format!("{scheme}://{host}")).collect();
         Self { hosts, origins }
     }
+
+    /// The scheme by which that `Host` is served, when it is one of ours.
+    fn scheme(&self, host: &str) -> Option<&str> {
+        self.hosts
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(host))
+            .map(|(_, scheme)| scheme.as_str())
+    }
+
+    fn is_own_origin(&self, origin: &str) -> bool {
+        self.origins.iter().any(|known| known.eq_ignore_ascii_case(origin))
+    }
+}
+
+/// Under which address this client reaches the server: what is handed out has to be good where it is used.
+pub(crate) fn base(app: &App, peer: Peer, headers: &HeaderMap) -> String {
+    let host = text(headers, "host").filter(|_| matches!(peer, Peer::Network(_)));
+    host.and_then(|host| Some(format!("{}://{host}", app.names.scheme(host)?)))
+        .unwrap_or_else(|| app.base.clone())
 }
 
 /// Redemptions that failed lately, by peer: somebody who guesses is slowed down.
@@ -127,9 +153,10 @@ async fn check(app: &App, request: &Parts) -> Result<Caller, Box<Problem>> {
     let (method, path) = (&request.method, request.uri.path());
     let peer = request.extensions.get::<Peer>().copied();
     let token = bearer(headers);
-    let origin = text(headers, "origin");
+    // One that is no text is one of somebody else.
+    let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
     if let Some(origin) = origin
-        && !app.names.origins.iter().any(|known| known == origin)
+        && !app.names.is_own_origin(origin)
     {
         return Err(Box::new(
             Problem::new(ErrorCode::Forbidden, "a page of another origin may not ask here")
@@ -149,7 +176,7 @@ async fn check(app: &App, request: &Parts) -> Result<Caller, Box<Problem>> {
     }
     if token.is_none() || origin.is_some() {
         let host = text(headers, "host").unwrap_or_default();
-        let known = matches!(peer, Some(Peer::Uid(_))) || app.names.hosts.iter().any(|known| known == host);
+        let known = matches!(peer, Some(Peer::Uid(_))) || app.names.scheme(host).is_some();
         if !known {
             return Err(Box::new(Problem::new(ErrorCode::Forbidden, "this server does not go by that name")));
         }
@@ -159,7 +186,7 @@ async fn check(app: &App, request: &Parts) -> Result<Caller, Box<Problem>> {
     }
     if let Some(cookie) = cookie(headers) {
         let safe = matches!(*method, Method::GET | Method::HEAD);
-        let upgrade = headers.contains_key(header::UPGRADE);
+        let upgrade = safe && headers.contains_key(header::UPGRADE);
         // A page elsewhere can make a browser send the cookie, but neither the origin nor this header.
         let from_page = origin.is_some() && (upgrade || text(headers, "x-wharf-page") == Some("1"));
         if (safe && !upgrade) || from_page {

@@ -49,8 +49,9 @@ impl FromStr for ListenAddr {
             (None, None) => return Err(bad()),
         };
         let place = place.trim_end_matches('/').to_owned();
-        let port = place.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
-        if !matches!(port, Some(Ok(_))) {
+        let Some((host, port)) = place.rsplit_once(':') else { return Err(bad()) };
+        let stray = |letter: char| matches!(letter, '/' | '@' | '?' | '#') || letter.is_whitespace();
+        if host.is_empty() || host.contains(stray) || port.parse::<u16>().is_err() {
             return Err(bad());
         }
         Ok(if secure { Self::Https(place) } else { Self::Http(place) })
@@ -161,12 +162,12 @@ pub(crate) async fn bind(
         }
         ListenAddr::Http(place) => {
             let shown = format!("http://{place}");
+            if !insecure && !is_loopback(place, &shown).await? {
+                return Err(BindError::Insecure { address: shown });
+            }
             let listener = tcp(place, &shown).await?;
             let local =
                 listener.local_addr().map_err(|source| BindError::Io { address: shown.clone(), source })?;
-            if !local.ip().is_loopback() && !insecure {
-                return Err(BindError::Insecure { address: shown });
-            }
             let port = place.ends_with(":0").then_some(local.port());
             Ok(Bound {
                 address: format!("http://{local}"),
@@ -200,6 +201,13 @@ pub(crate) async fn bind_monitors(path: &Path) -> Result<Bound, BindError> {
     Ok(Bound { address, door: Door::Monitors, port: None, socket })
 }
 
+/// Whether that name means this host only, whichever of its addresses is taken.
+async fn is_loopback(place: &str, shown: &str) -> Result<bool, BindError> {
+    let found = tokio::net::lookup_host(place).await;
+    let mut found = found.map_err(|source| BindError::Io { address: shown.to_owned(), source })?;
+    Ok(found.all(|address| address.ip().is_loopback()))
+}
+
 async fn tcp(place: &str, shown: &str) -> Result<TcpListener, BindError> {
     TcpListener::bind(place).await.map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => BindError::Taken { address: shown.to_owned() },
@@ -224,10 +232,14 @@ async fn unix(path: &Path, mode: u32) -> Result<UnixListener, BindError> {
     if fs::symlink_metadata(path)
         .is_ok_and(|found| std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()))
     {
-        if tokio::net::UnixStream::connect(&short).await.is_ok() {
-            return Err(BindError::Taken { address });
+        match tokio::net::UnixStream::connect(&short).await {
+            // Nobody is there any more; any other answer, a full backlog too, is somebody's.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                fs::remove_file(path).map_err(io)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) | Ok(_) => return Err(BindError::Taken { address }),
         }
-        fs::remove_file(path).map_err(io)?;
     }
     let listener = UnixListener::bind(&short).map_err(io)?;
     drop(dir);

@@ -39,6 +39,36 @@ impl IntoResponse for Refused {
     }
 }
 
+/// Gives every answer the form that all answers have: a refusal that did not come from a handler (a method that is
+/// not taken, a path that cannot be decoded) becomes a problem document too, and nothing is kept in caches.
+pub(crate) async fn shape(response: Response) -> Response {
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let formed = kind.is_some_and(|kind| kind.starts_with("application/"));
+    let mut response = if (status.is_client_error() || status.is_server_error()) && !formed {
+        let code = match status {
+            StatusCode::NOT_FOUND => ErrorCode::NotFound,
+            StatusCode::METHOD_NOT_ALLOWED => ErrorCode::MethodNotAllowed,
+            StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => ErrorCode::UnsupportedMediaType,
+            status if status.is_server_error() => ErrorCode::Internal,
+            _ => ErrorCode::Malformed,
+        };
+        let problem = Problem::new(code, code.title().to_lowercase()).status(status.as_u16());
+        let mut shaped = Refused(problem).into_response();
+        if let Some(allow) = response.headers().get(header::ALLOW) {
+            shaped.headers_mut().insert(header::ALLOW, allow.clone());
+        }
+        shaped
+    } else {
+        response
+    };
+    let headers = response.headers_mut();
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+    response
+}
+
 pub(crate) fn not_found() -> Problem {
     Problem::new(ErrorCode::NotFound, "there is nothing at this address")
         .hint("the API's description is at /api/v1/openapi.json")

@@ -20,7 +20,7 @@ use wharf_protocol::session::Params;
 use wharf_protocol::template::{TemplateDetail, TemplateSummary};
 
 use crate::App;
-use crate::extract::{Body, Query};
+use crate::extract::{Body, Last, Query};
 use crate::guard::Caller;
 use crate::problem::Refused;
 
@@ -45,7 +45,7 @@ pub(super) async fn templates(
 pub(super) async fn template(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
+    Last(name): Last,
     query: Query,
 ) -> Result<Json<TemplateDetail>, Refused> {
     query.finish()?;
@@ -104,7 +104,7 @@ pub(super) async fn nodes(
 pub(super) async fn trace(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    Last(id): Last,
     query: Query,
 ) -> Result<Json<Trace>, Refused> {
     query.finish()?;

@@ -77,5 +77,9 @@ pub(crate) fn router(app: App) -> Router {
         })
         .fallback(async || Refused(not_found()))
         .layer(middleware::from_fn_with_state(app.clone(), guard::guard));
-    Router::new().route(LINK_PATH, get(gateway::link)).merge(guarded).with_state(app)
+    Router::new()
+        .route(LINK_PATH, get(gateway::link))
+        .merge(guarded)
+        .layer(middleware::map_response(crate::problem::shape))
+        .with_state(app)
 }

@@ -1,15 +1,16 @@
 //! Who else may see or enter a session.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use wharf_protocol::api::{Page, Share, ShareRequest};
 use wharf_protocol::{ErrorCode, Problem};
 
 use crate::App;
-use crate::extract::{Body, Id, Query, id};
-use crate::guard::Caller;
+use crate::extract::{Body, Id, Last, Query, id};
+use crate::guard::{Caller, base};
+use crate::listen::Peer;
 use crate::problem::Refused;
 
 /// A session's shares
@@ -32,12 +33,15 @@ pub(super) async fn list(
 pub(super) async fn share(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
+    Extension(peer): Extension<Peer>,
     Id(session): Id,
+    headers: HeaderMap,
     query: Query,
     Body(request): Body<ShareRequest>,
 ) -> Result<Response, Refused> {
     query.finish()?;
-    let share = app.launcher.share(caller.actor()?, &session, request, &app.base).await?;
+    let base = base(&app, peer, &headers);
+    let share = app.launcher.share(caller.actor()?, &session, request, &base).await?;
     Ok((StatusCode::CREATED, Json(share)).into_response())
 }
 
@@ -48,7 +52,7 @@ pub(super) async fn unshare(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     Id(session): Id,
-    Path((_, share)): Path<(String, String)>,
+    Last(share): Last,
     query: Query,
 ) -> Result<StatusCode, Refused> {
     query.finish()?;

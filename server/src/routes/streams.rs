@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use axum::body::Body as HttpBody;
+use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use base64::Engine as _;
@@ -24,8 +24,9 @@ use wharf_protocol::stream::{Channel, ClientControl, ExecStart, Exit, ServerCont
 use wharf_protocol::{ErrorCode, Problem, SessionId, State as SessionState};
 
 use crate::App;
-use crate::extract::{Body, Id, Query};
-use crate::guard::Caller;
+use crate::extract::{Body, Id, Last, Query};
+use crate::guard::{Caller, base};
+use crate::listen::Peer;
 use crate::problem::Refused;
 use crate::streams::{self, Kind};
 
@@ -41,6 +42,7 @@ const EXEC: Duration = Duration::from_secs(3600);
 pub(super) async fn connect(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
+    Extension(peer): Extension<Peer>,
     Id(id): Id,
     headers: HeaderMap,
     mut query: Query,
@@ -60,18 +62,16 @@ pub(super) async fn connect(
     let declared: Vec<EndpointDeclared> = serde_json::from_value(declared).map_err(|_| {
         Problem::new(ErrorCode::EndpointFailed, "the session's monitor gave no list of endpoints")
     })?;
-    let base = match headers.get("host").and_then(|host| host.to_str().ok()) {
-        Some(host) if app.base.starts_with("http") && app.base.ends_with(host) => app.base.clone(),
-        Some(_) | None => app.base.clone(),
-    };
-    let base = base.replacen("http", "ws", 1);
+    let base = base(&app, peer, &headers);
+    let base = base.strip_prefix("http").map_or(base.clone(), |rest| format!("ws{rest}"));
+    let role = if request.role == Some(Role::View) { "?role=view" } else { "" };
     let endpoints: Vec<Endpoint> = declared
         .into_iter()
         .take(64)
         .filter(|endpoint| request.endpoint.as_ref().is_none_or(|wanted| *wanted == endpoint.name))
         .map(|endpoint| {
             let place = if endpoint.kind == EndpointKind::Tty {
-                "attach".to_owned()
+                format!("attach{role}")
             } else {
                 format!("tunnel/{}", endpoint.name)
             };
@@ -273,7 +273,7 @@ pub(super) async fn tunnel(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     Id(id): Id,
-    Path((_, endpoint)): Path<(String, String)>,
+    Last(endpoint): Last,
     query: Query,
     upgrade: Upgrade,
 ) -> Result<Response, Refused> {

@@ -1,17 +1,17 @@
 //! Tokens, sign-in, redemption of link shares.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
 use wharf_protocol::api::{Page, RedeemRequest, Redeemed, Token, TokenRequest};
 use wharf_protocol::{ErrorCode, Problem};
 
 use crate::App;
-use crate::extract::{Body, Query, id};
-use crate::guard::{COOKIE, Caller};
+use crate::extract::{Body, Last, Query, id};
+use crate::guard::{COOKIE, Caller, base};
 use crate::listen::Peer;
 use crate::problem::Refused;
 
@@ -46,7 +46,7 @@ pub(super) async fn create(
 pub(super) async fn revoke(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
-    Path(token): Path<String>,
+    Last(token): Last,
     query: Query,
 ) -> Result<StatusCode, Refused> {
     query.finish()?;
@@ -76,13 +76,14 @@ pub(super) async fn login(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
     query: Query,
     Body(request): Body<LoginRequest>,
 ) -> Result<Response, Refused> {
     query.finish()?;
     let Some(secret) = request.secret else {
         let (secret, expires_at) = app.launcher.create_login(caller.actor()?)?;
-        let url = format!("{}/#/login/{secret}", app.base);
+        let url = format!("{}/#/login/{secret}", base(&app, peer, &headers));
         return Ok(Json(json!({ "url": url, "expires_at": expires_at })).into_response());
     };
     app.redeems.check(peer)?;
