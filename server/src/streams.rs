@@ -17,6 +17,8 @@ use crate::links::Link;
 
 /// Until an exec's client has to have said what to run.
 const START: Duration = Duration::from_secs(10);
+/// Most bytes of a program and its arguments.
+const MOST_WORDS: usize = 128 << 10;
 /// Between two pings of a client.
 const PING: Duration = Duration::from_secs(20);
 /// A client that is silent for so long is gone.
@@ -42,10 +44,18 @@ async fn close(sink: &mut Sink, code: u16) {
     let _ = tokio::time::timeout(Duration::from_secs(2), sink.send(Message::Close(Some(frame)))).await;
 }
 
-async fn refuse(sink: &mut Sink, problem: Problem, code: u16) {
+/// Says goodbye, and waits a moment for the other side's: a connection that is dropped with something unread in it
+/// may lose what was said last.
+async fn part(sink: &mut Sink, source: &mut Source, code: u16) {
+    close(sink, code).await;
+    let rest = async { while let Some(Ok(_)) = source.next().await {} };
+    let _ = tokio::time::timeout(Duration::from_secs(1), rest).await;
+}
+
+async fn refuse(sink: &mut Sink, source: &mut Source, problem: Problem, code: u16) {
     let text = serde_json::to_string(&ServerControl::Error(problem)).unwrap_or_default();
     let _ = tokio::time::timeout(Duration::from_secs(2), sink.send(Message::Text(text.into()))).await;
-    close(sink, code).await;
+    part(sink, source, code).await;
 }
 
 fn bad_message(detail: &str) -> Problem {
@@ -60,10 +70,20 @@ pub(crate) fn check(start: &ExecStart) -> Result<(), Problem> {
     if start.argv.iter().any(|word| word.contains('\0')) {
         return Err(Problem::field("argv", "has a NUL character"));
     }
+    if start.argv.iter().map(String::len).sum::<usize>() > MOST_WORDS {
+        return Err(Problem::field("argv", "is longer than 128 KiB in all"));
+    }
     for (name, value) in &start.env {
-        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            return Err(Problem::field("env", "is not a set of variables"));
+        let begins = name.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_');
+        if !begins || !name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_') {
+            return Err(Problem::field("env", "a variable's name has to be letters, digits and _"));
         }
+        if value.contains('\0') {
+            return Err(Problem::field(format!("env.{name}"), "has a NUL character"));
+        }
+    }
+    if start.cwd.as_ref().is_some_and(|dir| dir.is_empty() || dir.contains('\0')) {
+        return Err(Problem::field("cwd", "is not a directory's name"));
     }
     if [start.rows, start.cols].into_iter().flatten().any(|size| !(1..=1000).contains(&size)) {
         return Err(Problem::field("rows", "rows and cols have to be between 1 and 1000"));
@@ -90,44 +110,102 @@ pub(crate) async fn serve(
     kind: Kind,
 ) {
     let (mut sink, mut source) = socket.split();
+    let over = tokio::select! {
+        over = run(&mut sink, &mut source, &entry, &link, opened, &kind) => over,
+        problem = entry.cut() => Over::Refuse(Box::new(problem), 1008),
+    };
+    // It is over for the session, whatever the client does with the last words.
+    drop(entry);
+    match over {
+        Over::Gone => {
+            // Answers the client's own close frame, if there was one.
+            let _ = tokio::time::timeout(Duration::from_secs(2), sink.close()).await;
+        }
+        Over::Close(code) => part(&mut sink, &mut source, code).await,
+        Over::Refuse(problem, code) => refuse(&mut sink, &mut source, *problem, code).await,
+    }
+}
+
+async fn run(
+    sink: &mut Sink,
+    source: &mut Source,
+    entry: &Entry,
+    link: &Link,
+    opened: Option<LinkStream>,
+    kind: &Kind,
+) -> Over {
+    let refused = |problem| Over::Refuse(Box::new(problem), 1008);
     let stream = match opened {
         Some(stream) => stream,
         None => {
-            let start = match tokio::time::timeout(START, started(&mut source)).await {
-                Ok(Some(Ok(start))) => start,
-                Ok(Some(Err(problem))) => return refuse(&mut sink, problem, 1008).await,
-                Ok(None) => return,
-                Err(_) => {
-                    let problem = bad_message("the first message has to be start, within 10 s");
-                    return refuse(&mut sink, problem, 1008).await;
-                }
+            let late = || Err(refused(bad_message("the first message has to be start, within 10 s")));
+            let start = match tokio::time::timeout(START, started(source)).await.unwrap_or_else(|_| late()) {
+                Ok(start) => start,
+                Err(over) => return over,
             };
-            let what = StreamOpen::Exec(start);
-            tokio::select! {
-                opened = link.open(&what) => match opened {
-                    Ok((stream, _)) => stream,
-                    Err(problem) => return refuse(&mut sink, problem, 1008).await,
-                },
-                problem = entry.cut() => return refuse(&mut sink, problem, 1008).await,
+            match link.open(&StreamOpen::Exec(start)).await {
+                Ok((stream, _)) => stream,
+                Err(problem) => return refused(problem),
             }
         }
     };
-    relay(sink, source, stream, &entry, &kind).await;
+    let (reader, writer) = stream.split();
+    let heard = Heard::new();
+    tokio::select! {
+        over = outward(sink, reader, kind, &heard) => over,
+        over = inward(source, writer, entry.role, kind, &heard) => over,
+    }
 }
 
-async fn started(source: &mut Source) -> Option<Result<ExecStart, Problem>> {
-    loop {
-        return match source.next().await?.ok()? {
-            Message::Text(text) => Some(match serde_json::from_str::<ClientControl>(&text) {
-                Ok(ClientControl::Start(start)) => {
-                    check(&start).map(|()| start).map_err(|problem| bad_message(&problem.detail))
-                }
-                Ok(_) | Err(_) => Err(bad_message("the first message has to be start")),
-            }),
-            Message::Binary(_) => Some(Err(bad_message("the first message has to be start"))),
-            Message::Close(_) => None,
-            Message::Ping(_) | Message::Pong(_) => continue,
-        };
+async fn started(source: &mut Source) -> Result<ExecStart, Over> {
+    let bad = |detail: &str| Err(Over::Refuse(Box::new(bad_message(detail)), 1008));
+    while let Some(message) = source.next().await {
+        match message {
+            Ok(Message::Text(text)) => {
+                return match serde_json::from_str::<ClientControl>(&text) {
+                    Ok(ClientControl::Start(start)) => match check(&start) {
+                        Ok(()) => Ok(start),
+                        Err(problem) => bad(&problem.detail),
+                    },
+                    Ok(_) | Err(_) => bad("the first message has to be start"),
+                };
+            }
+            Ok(Message::Binary(_)) => return bad("the first message has to be start"),
+            Ok(Message::Close(_)) => break,
+            Ok(Message::Ping(_) | Message::Pong(_)) => {}
+            Err(error) => return Err(broken(&error)),
+        }
+    }
+    Err(Over::Gone)
+}
+
+/// How to part from a client whose frames cannot be read.
+fn broken(error: &axum::Error) -> Over {
+    let text = error.to_string().to_ascii_lowercase();
+    Over::Close(if text.contains("too long") || text.contains("too big") || text.contains("size") {
+        1009
+    } else if text.contains("utf") {
+        1007
+    } else {
+        1002
+    })
+}
+
+/// When a client was last heard; nothing is heard while its input waits for the session to take more.
+struct Heard(std::sync::Mutex<Option<Instant>>);
+
+impl Heard {
+    fn new() -> Self {
+        Self(std::sync::Mutex::new(Some(Instant::now())))
+    }
+
+    fn set(&self, at: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = at;
+    }
+
+    fn is_silent(&self) -> bool {
+        let last = *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        last.is_some_and(|last| last.elapsed() > SILENCE)
     }
 }
 
@@ -139,35 +217,14 @@ enum Over {
     Refuse(Box<Problem>, u16),
 }
 
-async fn relay(mut sink: Sink, source: Source, stream: LinkStream, entry: &Entry, kind: &Kind) {
-    let (reader, writer) = stream.split();
-    let heard = std::sync::Mutex::new(Instant::now());
-    let over = tokio::select! {
-        over = outward(&mut sink, reader, kind, &heard) => over,
-        over = inward(source, writer, entry.role, kind, &heard) => over,
-        problem = entry.cut() => Over::Refuse(Box::new(problem), 1008),
-    };
-    match over {
-        Over::Gone => {}
-        Over::Close(code) => close(&mut sink, code).await,
-        Over::Refuse(problem, code) => refuse(&mut sink, *problem, code).await,
-    }
-}
-
 /// From the monitor to the client.
-async fn outward(
-    sink: &mut Sink,
-    mut reader: LinkReader,
-    kind: &Kind,
-    heard: &std::sync::Mutex<Instant>,
-) -> Over {
+async fn outward(sink: &mut Sink, mut reader: LinkReader, kind: &Kind, heard: &Heard) -> Over {
     let mut ping = tokio::time::interval_at(Instant::now() + PING, PING);
     loop {
         let frame = tokio::select! {
             frame = reader.recv() => frame,
             _ = ping.tick() => {
-                let last = *heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                if last.elapsed() > SILENCE || !send(sink, Message::Ping(bytes::Bytes::new())).await {
+                if heard.is_silent() || !send(sink, Message::Ping(bytes::Bytes::new())).await {
                     return Over::Gone;
                 }
                 continue;
@@ -207,17 +264,12 @@ async fn outward(
 }
 
 /// From the client to the monitor.
-async fn inward(
-    mut source: Source,
-    mut writer: LinkWriter,
-    role: Role,
-    kind: &Kind,
-    heard: &std::sync::Mutex<Instant>,
-) -> Over {
+async fn inward(source: &mut Source, mut writer: LinkWriter, role: Role, kind: &Kind, heard: &Heard) -> Over {
     let bad = |detail: &str| Over::Refuse(Box::new(bad_message(detail)), 1008);
+    let mut over = false;
     let watching = *kind == Kind::Attach && role == Role::View;
     while let Some(message) = source.next().await {
-        *heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
+        heard.set(Some(Instant::now()));
         let frame = match message {
             Ok(Message::Binary(data)) => match Frame::from_binary(data) {
                 Some(frame @ Frame::Data(Channel::Stdin, _)) => frame,
@@ -228,6 +280,11 @@ async fn inward(
                     return bad("rows and cols have to be between 1 and 1000");
                 }
                 Ok(ClientControl::Start(_)) => return bad("started already"),
+                Ok(ClientControl::Resize(_) | ClientControl::Signal(_))
+                    if matches!(kind, Kind::Tunnel(_)) =>
+                {
+                    return bad("not a message of a tunnel");
+                }
                 Ok(ClientControl::Signal(name)) if !is_signal(&name) => return bad("an unknown signal"),
                 Ok(control) => match Frame::json(&control) {
                     Ok(frame) => frame,
@@ -237,23 +294,17 @@ async fn inward(
             },
             Ok(Message::Close(_)) => return Over::Gone,
             Ok(Message::Ping(_) | Message::Pong(_)) => continue,
-            Err(error) => {
-                let text = error.to_string().to_ascii_lowercase();
-                return if text.contains("too long") || text.contains("too big") || text.contains("size") {
-                    Over::Close(1009)
-                } else if text.contains("utf") {
-                    Over::Close(1007)
-                } else {
-                    Over::Close(1002)
-                };
-            }
+            Err(error) => return broken(&error),
         };
-        if watching {
+        if watching || over {
             continue;
         }
-        if writer.send(frame).await.is_err() {
-            // Its other half says why.
-            std::future::pending::<()>().await;
+        heard.set(None);
+        let sent = writer.send(frame).await;
+        heard.set(Some(Instant::now()));
+        if sent.is_err() {
+            // Its other half says why; the client's own words are still listened to, and go nowhere.
+            over = true;
         }
     }
     Over::Gone
