@@ -20,6 +20,9 @@ use crate::problem::{Refused, not_found};
 /// The page's cookie.
 pub(crate) const COOKIE: &str = "wharf";
 
+/// Most bytes of a request's target and headers.
+const MOST_HEAD: usize = 64 << 10;
+
 /// The names that this server answers to.
 #[derive(Debug)]
 pub(crate) struct Names {
@@ -150,6 +153,12 @@ pub(crate) struct Caller(pub(crate) Option<Actor>);
 
 async fn check(app: &App, request: &Parts) -> Result<Caller, Box<Problem>> {
     let headers = &request.headers;
+    // The reader's own limit is one of its buffer: a head that arrives at once may be a little longer.
+    let head: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if head + request.uri.path_and_query().map_or(0, |target| target.as_str().len()) > MOST_HEAD {
+        let problem = Problem::new(ErrorCode::TooLarge, "the request's head is larger than 64 KiB");
+        return Err(Box::new(problem.status(431)));
+    }
     let (method, path) = (&request.method, request.uri.path());
     let peer = request.extensions.get::<Peer>().copied();
     let token = bearer(headers);
