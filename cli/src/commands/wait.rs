@@ -15,6 +15,8 @@ use crate::output::table;
 
 /// How long one request waits.
 const ROUND: Duration = Duration::from_secs(20);
+/// Soon enough to have something to show.
+const FIRST_ROUND: Duration = Duration::from_millis(300);
 /// How long, while somebody looks at the progress line.
 const SEEN_ROUND: Duration = Duration::from_secs(2);
 
@@ -61,8 +63,8 @@ pub(super) async fn until(
 ) -> Outcome<Reply<Session>> {
     let began = Instant::now();
     let progress = Progress::new(&context.output, "waiting");
+    let mut round = FIRST_ROUND;
     loop {
-        let round = if progress.is_shown() { SEEN_ROUND } else { ROUND };
         let left = within.map(|within| within.saturating_sub(began.elapsed()));
         let reply = client.wait(id, goal.as_str(), left.map_or(round, |left| left.min(round))).await?;
         match reached(&reply.value, goal) {
@@ -74,6 +76,7 @@ pub(super) async fn until(
             return Err(late(&reply.value, goal, within).into());
         }
         progress.update(&reply.value);
+        round = if progress.is_shown() { SEEN_ROUND } else { ROUND };
     }
 }
 

@@ -1,6 +1,6 @@
 //! Tables for people: with colour and ages on a terminal, plain and exact when piped.
 
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use jiff::Timestamp;
 use serde_json::Value;
 use wharf_protocol::api::{BackendStatus, Connection, HistoryEntry, Share, Token, Trace};
@@ -44,10 +44,9 @@ fn table(output: &Output, heads: &[&str]) -> Table {
         table.force_no_tty();
     }
     if output.terminal {
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-        if let Some((terminal_size::Width(width), _)) = terminal_size::terminal_size() {
-            table.set_width(width.max(40));
-        }
+        // A terminal that does not say how wide it is gets what terminals once were.
+        let width = terminal_size::terminal_size().map_or(80, |(terminal_size::Width(width), _)| width);
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width.max(40));
     }
     if heads.is_empty() {
         return table;
@@ -59,17 +58,39 @@ fn table(output: &Output, heads: &[&str]) -> Table {
     table
 }
 
+/// Narrower, the words of the last column are no help.
+const WORDS: u16 = 24;
+
+/// Ids, names and addresses stay whole, to be copied; only the words of the last column are broken.
 fn finish(table: &mut Table) -> String {
     let columns = table.column_count();
     for (at, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, if at + 1 == columns { 0 } else { 2 }));
+        let last = at + 1 == columns;
+        column.set_padding((0, if last { 0 } else { 2 }));
+        column.set_constraint(if last {
+            ColumnConstraint::LowerBoundary(Width::Fixed(WORDS))
+        } else {
+            ColumnConstraint::ContentWidth
+        });
     }
     table.trim_fmt()
+}
+
+/// As [`finish`], with a last column that must stay whole too.
+fn finish_whole(table: &mut Table) -> String {
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    finish(table)
 }
 
 /// A time: how long ago on a terminal, exactly when piped.
 pub(crate) fn when(output: &Output, at: Time) -> String {
     if output.terminal { age(at) } else { at.to_string() }
+}
+
+/// The same in a sentence of its own.
+fn moment(output: &Output, at: Time) -> String {
+    let text = when(output, at);
+    if output.terminal && !text.starts_with("in ") { format!("{text} ago") } else { text }
 }
 
 fn age(at: Time) -> String {
@@ -187,10 +208,10 @@ pub(crate) fn session(output: &Output, session: &Session) -> String {
         }
         fields.add("job", &text);
         if let Some(at) = job.starts_at {
-            fields.add("starts", &when(output, at));
+            fields.add("starts", &moment(output, at));
         }
         if let Some(at) = job.ends_at {
-            fields.add("job ends", &when(output, at));
+            fields.add("job ends", &moment(output, at));
         }
     }
     fields.add("command", &words(&session.command));
@@ -203,12 +224,12 @@ pub(crate) fn session(output: &Output, session: &Session) -> String {
     if session.connections > 0 {
         fields.add("connections", &session.connections.to_string());
     }
-    fields.add("created", &when(output, session.created_at));
+    fields.add("created", &moment(output, session.created_at));
     for (label, at) in
         [("submitted", session.submitted_at), ("started", session.started_at), ("ended", session.ended_at)]
     {
         if let Some(at) = at {
-            fields.add(label, &when(output, at));
+            fields.add(label, &moment(output, at));
         }
     }
     if let Some(end) = &session.end {
@@ -285,7 +306,7 @@ pub(crate) fn connection(output: &Output, connection: &Connection) -> String {
             cell(output, &endpoint.url, Mood::Plain),
         ]);
     }
-    finish(&mut table)
+    finish_whole(&mut table)
 }
 
 /// `share --list`.
@@ -448,7 +469,7 @@ pub(crate) fn trace(output: &Output, trace: &Trace) -> String {
     fields.add("trace", &trace.id);
     fields.add("hook", &format!("{} of template {}", trace.hook, trace.template));
     fields.add("session", trace.session_id.as_ref().map(|id| id.as_str()).unwrap_or_default());
-    fields.add("began", &when(output, trace.started_at));
+    fields.add("began", &moment(output, trace.started_at));
     fields.add("took", &format!("{} ms", trace.duration_ms));
     let mood = if trace.outcome == "ok" { Mood::Good } else { Mood::Bad };
     fields.styled("outcome", &trace.outcome, mood);
