@@ -31,6 +31,8 @@ const STALLED: Duration = Duration::from_millis(500);
 struct Viewer {
     to: mpsc::UnboundedSender<Bytes>,
     behind: Arc<AtomicUsize>,
+    /// How far behind it was when that last changed.
+    seen: (usize, Instant),
 }
 
 struct Screen {
@@ -73,24 +75,24 @@ impl Terminal {
 
     /// Lets viewers catch up: the program waits a little for those that read, and not for one that does not.
     pub(crate) async fn breathe(&self) {
-        let mut before = self.most_behind();
-        let mut since = Instant::now();
-        while before > FULL {
+        while self.is_full() {
             tokio::time::sleep(Duration::from_millis(2)).await;
-            let now = self.most_behind();
-            if now < before {
-                since = Instant::now();
-            } else if since.elapsed() > STALLED {
-                self.screen().viewers.retain(|viewer| viewer.behind.load(Ordering::Relaxed) <= FULL);
-                return;
-            }
-            before = now;
         }
     }
 
-    fn most_behind(&self) -> usize {
-        let behind = |viewer: &Viewer| viewer.behind.load(Ordering::Relaxed);
-        self.screen().viewers.iter().map(behind).max().unwrap_or(0)
+    /// Whether somebody who reads is far behind; who does not read is dropped.
+    fn is_full(&self) -> bool {
+        let mut full = false;
+        self.screen().viewers.retain_mut(|viewer| {
+            let behind = viewer.behind.load(Ordering::Relaxed);
+            if behind != viewer.seen.0 {
+                viewer.seen = (behind, Instant::now());
+            }
+            let stalled = behind > FULL && viewer.seen.1.elapsed() > STALLED;
+            full |= behind > FULL && !stalled;
+            !stalled
+        });
+        full
     }
 
     /// The screen as it is, and all that comes after it.
@@ -99,7 +101,8 @@ impl Terminal {
         let now = Bytes::from(screen.parser.screen().state_formatted());
         let (to, from) = mpsc::unbounded_channel();
         let behind = Arc::new(AtomicUsize::new(0));
-        screen.viewers.push(Viewer { to, behind: Arc::clone(&behind) });
+        let seen = (0, Instant::now());
+        screen.viewers.push(Viewer { to, behind: Arc::clone(&behind), seen });
         (now, from, behind)
     }
 

@@ -201,7 +201,7 @@ fn an_executable_gets_the_documented_environment_and_request() {
 #[test]
 fn values_never_become_code() {
     let launcher = Launcher::with(&Template::working("plain").toml("[params.text]\ntype = \"string\"\n"));
-    let canary = launcher.home().path().join("executed");
+    let canary = std::path::PathBuf::from(format!("/tmp/x{}", std::process::id()));
     let hostile = format!("'; touch {0}; \" $(touch {0}) `touch {0}` \\ && touch {0}", canary.display());
     let id = launcher.start_session(&json!({
         "template": "plain", "name": hostile.chars().take(100).collect::<String>(), "params": {"text": hostile}, "tags": {"t": hostile},

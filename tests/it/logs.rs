@@ -96,7 +96,7 @@ fn head_and_tail_are_kept_and_the_gap_is_marked() {
 #[test]
 fn while_pending_the_hook_says() {
     let template =
-        Template::queueing("queue").hook("logs", r#"echo '{"result":{"text":"waiting in line\n"}}'"#);
+        Template::queueing("queue").hook("logs", r#"printf '%s' '{"result":{"text":"waiting in line\n"}}'"#);
     let launcher = Launcher::with(&template);
     let id = launcher.start_session(&json!({"template": "queue"}));
     launcher.await_session(&id, "submitted", SOON, |session| session["phase"] == "submitted");

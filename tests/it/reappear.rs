@@ -177,10 +177,7 @@ fn an_altered_snapshot_or_credential_brings_no_session() {
         });
         assert_eq!(launcher.http().post(&format!("/sessions/{id}/purge"), &json!({})).status, 204);
         // It may refuse to start, or run unlinked; either way the launcher must not believe it.
-        let mut command = std::process::Command::new(&monitor);
-        command.args(["run", "--detach", "--bootstrap"]).arg(&forged).env_clear();
-        command.env("HOME", launcher.home().path()).env("PATH", "/usr/bin:/bin");
-        _ = wharf_tests::cli::run(command, b"", Duration::from_secs(10)).status;
+        launcher.start_monitor(&id, &monitor, &forged);
         wait::never("a forged monitor brought a session", Duration::from_secs(4), || {
             let listed = launcher.pages("limit=100");
             listed.iter().any(|session| session["id"] == id.as_str()).then(|| format!("{listed:?}"))
@@ -230,16 +227,15 @@ fn a_second_monitor_with_the_same_bootstrap_does_not_take_over() {
     launcher.await_connected(&id);
     let first = launcher.monitor(&id);
     let (monitor, bootstrap) = launcher.queued(&id);
-    let mut command = std::process::Command::new(&monitor);
-    command.args(["run", "--detach", "--bootstrap"]).arg(&bootstrap).env_clear();
-    command.env("HOME", launcher.home().path()).env("PATH", "/usr/bin:/bin");
-    _ = wharf_tests::cli::run(command, b"", Duration::from_secs(10)).status;
+    let mut second = launcher.spawn_monitor(&monitor, &bootstrap);
     wait::never("the first monitor lost its session", Duration::from_secs(5), || {
         let session = launcher.session(&id);
         let fine = session["state"] == "running" && session["link"] == "connected" && first.is_alive();
         (!fine).then(|| session.to_string())
     });
     assert_eq!(launcher.exec(&id, &["true"])["exit_code"], 0);
+    _ = second.kill();
+    _ = second.wait();
 }
 
 #[test]

@@ -195,7 +195,9 @@ fn every_acknowledged_change_survives_a_kill() {
         .map(|at| launcher.start_session(&json!({"template": "queue", "name": format!("kept-{at}")})))
         .collect();
     for id in &ids {
-        launcher.queued(id);
+        launcher.await_session(id, "submitted", Duration::from_secs(15), |session| {
+            session["phase"] == "submitted"
+        });
     }
     let http = launcher.http();
     http.patch(&format!("/sessions/{}/params", ids[0]), &json!({"note": "kept"})).expect(200);

@@ -164,7 +164,8 @@ fn with_the_monitor_stopped_and_a_refusing_hook_it_stays_running_and_terminating
 #[test]
 fn a_session_that_ends_by_itself_meanwhile_is_still_terminated() {
     let launcher = Launcher::start();
-    let id = launcher.run_session("shell", &["sh", "-c", "trap 'exit 5' TERM; while :; do sleep 0.1; done"]);
+    let id =
+        launcher.run_session("shell", &["sh", "-c", "trap 'exit 5' TERM HUP; while :; do sleep 0.1; done"]);
     let ended = launcher.terminate(&id, "10s");
     assert_eq!(ended["end"]["cause"], "terminated", "{ended}");
     assert_eq!(ended["end"]["exit_code"], 5, "{ended}");

@@ -540,7 +540,7 @@ impl Launcher {
         processes::mentioning(&mark)
             .into_iter()
             .filter(|process| !process.environment().contains("WHARF_HOOK="))
-            .filter(|process| !process.command_line().contains("wharf-monitor"))
+            .filter(|process| !process.command_line().contains("--bootstrap"))
             .collect()
     }
 
@@ -611,22 +611,40 @@ impl Launcher {
         self.start_monitor(id, &monitor, &bootstrap)
     }
 
-    /// Starts a monitor with any bootstrap file; its job id.
+    /// Runs a monitor in a process group of its own, as a job script would: it knows no job id.
     ///
     /// # Panics
-    /// When the monitor refuses to.
+    /// When it cannot be executed.
     #[track_caller]
-    pub fn start_monitor(&self, id: &str, monitor: &Path, bootstrap: &Path) -> String {
+    pub fn spawn_monitor(&self, monitor: &Path, bootstrap: &Path) -> Child {
+        use std::os::unix::process::CommandExt as _;
         let mut command = Command::new(monitor);
         command
-            .args(["run", "--detach", "--bootstrap"])
+            .args(["run", "--bootstrap"])
             .arg(bootstrap)
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("HOME", self.home().path())
-            .current_dir(self.home().path());
-        let output = cli::run(command, b"", Duration::from_secs(10));
-        let job = output.ok().trim().to_owned();
+            .current_dir(self.home().path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0);
+        command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    }
+
+    /// Starts a monitor with any bootstrap file; the process's job id.
+    ///
+    /// # Panics
+    /// When the monitor cannot be executed.
+    #[track_caller]
+    pub fn start_monitor(&self, id: &str, monitor: &Path, bootstrap: &Path) -> String {
+        let mut child = self.spawn_monitor(monitor, bootstrap);
+        let pid = i32::try_from(child.id()).expect("a process id fits");
+        let started = processes::Process::read(pid).map_or(0, |process| process.started);
+        let job = format!("{pid}:{started}:job");
+        // Reaped when it is over, whenever that is.
+        std::thread::spawn(move || child.wait());
         let jobs = self.home().journal().join("jobs");
         let mut file =
             fs::OpenOptions::new().create(true).append(true).open(jobs).expect("our own directory");

@@ -62,6 +62,7 @@ queue_job() {
   echo "$id $job $(monitor)" >> "$J/queue"
 }
 end_job() {
+  [ -n "$id" ] || exit 1
   for f in $(grep -lsz "^WHARF_SESSION_ID=$id\$" /proc/[0-9]*/environ; grep -lsz -- "$id" /proc/[0-9]*/cmdline); do
     d=${f%/*}
     if ! grep -qsz '^WHARF_HOOK=' "$d/environ"; then kill -9 "${d#/proc/}" 2>/dev/null; fi
