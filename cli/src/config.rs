@@ -91,7 +91,7 @@ pub(crate) struct Logs {
 
 impl Default for Logs {
     fn default() -> Self {
-        Self { keep: Dur::secs(7 * 24 * 3600), roots: Vec::new(), per_session: Size("1MiB".to_owned()) }
+        Self { keep: Dur::secs(7 * 24 * 3600), roots: Vec::new(), per_session: Size("2MiB".to_owned()) }
     }
 }
 
