@@ -24,6 +24,9 @@ const PING: Duration = Duration::from_secs(20);
 /// A client that is silent for so long is gone.
 const SILENCE: Duration = Duration::from_secs(60);
 
+/// A viewer of a terminal that takes nothing for so long is dropped: the screen is there when it comes back.
+const STALLED: Duration = Duration::from_secs(5);
+
 /// What a stream is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -35,8 +38,8 @@ pub(crate) enum Kind {
 type Sink = SplitSink<WebSocket, Message>;
 type Source = SplitStream<WebSocket>;
 
-async fn send(sink: &mut Sink, message: Message) -> bool {
-    matches!(tokio::time::timeout(SILENCE, sink.send(message)).await, Ok(Ok(())))
+async fn send(sink: &mut Sink, message: Message, within: Duration) -> bool {
+    matches!(tokio::time::timeout(within, sink.send(message)).await, Ok(Ok(())))
 }
 
 async fn close(sink: &mut Sink, code: u16) {
@@ -219,12 +222,13 @@ enum Over {
 
 /// From the monitor to the client.
 async fn outward(sink: &mut Sink, mut reader: LinkReader, kind: &Kind, heard: &Heard) -> Over {
+    let patience = if *kind == Kind::Attach { STALLED } else { SILENCE };
     let mut ping = tokio::time::interval_at(Instant::now() + PING, PING);
     loop {
         let frame = tokio::select! {
             frame = reader.recv() => frame,
             _ = ping.tick() => {
-                if heard.is_silent() || !send(sink, Message::Ping(bytes::Bytes::new())).await {
+                if heard.is_silent() || !send(sink, Message::Ping(bytes::Bytes::new()), patience).await {
                     return Over::Gone;
                 }
                 continue;
@@ -233,14 +237,14 @@ async fn outward(sink: &mut Sink, mut reader: LinkReader, kind: &Kind, heard: &H
         let lost = || Over::Refuse(Box::new(crate::links::unreachable()), 1008);
         match frame {
             Ok(Some(Frame::Data(channel, data))) => {
-                if !send(sink, Message::Binary(Frame::binary(channel, &data))).await {
-                    return Over::Gone;
+                if !send(sink, Message::Binary(Frame::binary(channel, &data)), patience).await {
+                    return if *kind == Kind::Attach { Over::Close(1013) } else { Over::Gone };
                 }
             }
             Ok(Some(Frame::Control(text))) => match serde_json::from_slice(&text) {
                 Ok(ServerControl::Exit(exit)) => {
                     let text = serde_json::to_string(&ServerControl::Exit(exit)).unwrap_or_default();
-                    if !send(sink, Message::Text(text.into())).await {
+                    if !send(sink, Message::Text(text.into()), patience).await {
                         return Over::Gone;
                     }
                     return Over::Close(1000);
@@ -251,7 +255,7 @@ async fn outward(sink: &mut Sink, mut reader: LinkReader, kind: &Kind, heard: &H
                 }
                 Ok(ServerControl::Eof(eof)) => {
                     let text = serde_json::to_string(&ServerControl::Eof(eof)).unwrap_or_default();
-                    if !send(sink, Message::Text(text.into())).await {
+                    if !send(sink, Message::Text(text.into()), patience).await {
                         return Over::Gone;
                     }
                 }
