@@ -21,6 +21,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use crate::patience::{Busy, IDLE, Patient};
+
 /// Longest path that a socket's address holds.
 const MAX_PATH: usize = 107;
 
@@ -325,15 +327,26 @@ async fn connection(accepted: Accepted, peer: Peer, router: Router, stop: Cancel
             }
         }
     };
-    let service = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+    let busy = Busy::default();
+    let stream = Patient::new(stream, busy.clone());
+    let service = tower::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(peer);
-        request
+        let (router, busy) = (router.clone(), busy.clone());
+        busy.begin();
+        async move {
+            let response = router.oneshot(request).await;
+            // Of an upgraded connection there is no next head.
+            if response
+                .as_ref()
+                .is_ok_and(|response| response.status() != http::StatusCode::SWITCHING_PROTOCOLS)
+            {
+                busy.end();
+            }
+            response
+        }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(30))
-        .max_buf_size(64 * 1024)
-        .max_headers(100);
+    http.timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(64 * 1024).max_headers(100);
     let serving =
         http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).with_upgrades();
     tokio::pin!(serving);
