@@ -103,7 +103,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "test code: a failure is to stop the test")]
+#[expect(clippy::unwrap_used, reason = "test code: a failure is to stop the test")]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 

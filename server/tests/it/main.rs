@@ -6,6 +6,7 @@
 #![allow(unreachable_pub, reason = "one program, no library")]
 
 mod describe;
+mod events;
 mod gateway;
 mod http;
 mod launcher;

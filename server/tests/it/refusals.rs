@@ -187,3 +187,19 @@ async fn heads_have_limits() {
     let _ = stream.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
 }
+
+#[tokio::test]
+async fn pages_are_stable() {
+    let wharf = Running::begin().await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.insert(0, wharf.start().await);
+    }
+    let page = wharf.ask("GET /api/v1/sessions?limit=2", None).await.expect(200);
+    wharf.start().await;
+    let cursor = page["next_cursor"].as_str().expect("a next page");
+    let rest = wharf.ask(&format!("GET /api/v1/sessions?limit=2&cursor={cursor}"), None).await.expect(200);
+    let all: Vec<_> = [&page, &rest].into_iter().flat_map(|page| page["items"].as_array().unwrap()).collect();
+    assert_eq!(all.iter().map(|session| session["id"].as_str().unwrap()).collect::<Vec<_>>(), ids);
+    assert!(rest["next_cursor"].is_null());
+}
