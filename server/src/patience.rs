@@ -103,7 +103,6 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "test code: a failure is to stop the test")]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
