@@ -29,6 +29,8 @@ fn build(root: &Path, dir: &Path, target: &str, cargo: &str) -> PathBuf {
         let text = name.to_string_lossy();
         let kept = matches!(&*text, "CARGO_HOME" | "CARGO_NET_OFFLINE")
             || text.starts_with("CARGO_REGISTRIES_")
+            || text.starts_with("CARGO_REGISTRY_")
+            || text.starts_with("CARGO_SOURCE_")
             || text.starts_with("CARGO_HTTP_");
         let ours = text.starts_with("CARGO") || text.starts_with("RUSTC") || text.starts_with("DEP_");
         let flags = matches!(

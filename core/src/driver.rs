@@ -452,7 +452,7 @@ impl Driver {
             snapshot: requests::snapshot(record, &keys),
             credential: requests::credential(record, &keys, self.inner.clock.now()),
             keys: keys.pins(),
-            proof: keys.sign(Purpose::Proof, &claim.nonce),
+            proof: keys.sign_as_known(Purpose::Proof, &claim.nonce),
             end,
             node: self.inner.node.clone(),
         }

@@ -33,6 +33,14 @@ impl std::fmt::Debug for Key {
     }
 }
 
+impl Key {
+    fn sign<T: Serialize>(&self, purpose: Purpose, what: &T) -> String {
+        let payload = serde_json::to_vec(what).expect("what is signed can be written as JSON");
+        let signature = self.secret.sign(&signed::message(purpose, &payload));
+        signed::join(&payload, &self.id, &signature.to_bytes())
+    }
+}
+
 /// Why the keys cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
@@ -111,10 +119,13 @@ impl Keys {
 
     /// Signs what can be written as JSON, with the newest key.
     pub fn sign<T: Serialize>(&self, purpose: Purpose, what: &T) -> String {
-        let payload = serde_json::to_vec(what).expect("what is signed can be written as JSON");
-        let key = &self.keys[0];
-        let signature = key.secret.sign(&signed::message(purpose, &payload));
-        signed::join(&payload, &key.id, &signature.to_bytes())
+        self.keys[0].sign(purpose, what)
+    }
+
+    /// Signs with the oldest live key: whoever holds a credential of any live key has it pinned, also one that was
+    /// away while a new key was made.
+    pub fn sign_as_known<T: Serialize>(&self, purpose: Purpose, what: &T) -> String {
+        self.keys.last().unwrap_or(&self.keys[0]).sign(purpose, what)
     }
 
     /// Reads what one of the live keys has signed for that purpose; `None` for anything else.
@@ -189,5 +200,14 @@ mod tests {
         assert_ne!(keys.pins()[0], keys.pins()[1]);
         Keys::rotate(dir.path()).unwrap();
         assert_eq!(Keys::open(dir.path()).unwrap().verify::<i32>(Purpose::Resume, &first), None);
+    }
+
+    #[test]
+    fn a_monitor_that_was_away_during_a_rotation_has_the_key_of_the_proof() {
+        let dir = tempfile::tempdir().unwrap();
+        let pinned = Keys::open(dir.path()).unwrap().pins();
+        Keys::rotate(dir.path()).unwrap();
+        let proof = Keys::open(dir.path()).unwrap().sign_as_known(Purpose::Proof, &"nonce");
+        assert_eq!(signed::split(Purpose::Proof, &proof).map(|parts| parts.key), Some(pinned[0].id.clone()));
     }
 }

@@ -22,6 +22,9 @@ const PING: Duration = Duration::from_secs(20);
 /// A client that is silent for so long is gone.
 const SILENCE: Duration = Duration::from_secs(60);
 
+/// A viewer of a terminal that takes nothing for so long is dropped: the screen is there when it comes back.
+const STALLED: Duration = Duration::from_secs(5);
+
 /// What a stream is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -33,8 +36,8 @@ pub(crate) enum Kind {
 type Sink = SplitSink<WebSocket, Message>;
 type Source = SplitStream<WebSocket>;
 
-async fn send(sink: &mut Sink, message: Message) -> bool {
-    matches!(tokio::time::timeout(SILENCE, sink.send(message)).await, Ok(Ok(())))
+async fn send(sink: &mut Sink, message: Message, within: Duration) -> bool {
+    matches!(tokio::time::timeout(within, sink.send(message)).await, Ok(Ok(())))
 }
 
 async fn close(sink: &mut Sink, code: u16) {
@@ -161,13 +164,14 @@ async fn outward(
     kind: &Kind,
     heard: &std::sync::Mutex<Instant>,
 ) -> Over {
+    let patience = if *kind == Kind::Attach { STALLED } else { SILENCE };
     let mut ping = tokio::time::interval_at(Instant::now() + PING, PING);
     loop {
         let frame = tokio::select! {
             frame = reader.recv() => frame,
             _ = ping.tick() => {
                 let last = *heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                if last.elapsed() > SILENCE || !send(sink, Message::Ping(bytes::Bytes::new())).await {
+                if last.elapsed() > SILENCE || !send(sink, Message::Ping(bytes::Bytes::new()), patience).await {
                     return Over::Gone;
                 }
                 continue;
@@ -176,14 +180,14 @@ async fn outward(
         let lost = || Over::Refuse(Box::new(crate::links::unreachable()), 1008);
         match frame {
             Ok(Some(Frame::Data(channel, data))) => {
-                if !send(sink, Message::Binary(Frame::binary(channel, &data))).await {
+                if !send(sink, Message::Binary(Frame::binary(channel, &data)), patience).await {
                     return Over::Gone;
                 }
             }
             Ok(Some(Frame::Control(text))) => match serde_json::from_slice(&text) {
                 Ok(ServerControl::Exit(exit)) => {
                     let text = serde_json::to_string(&ServerControl::Exit(exit)).unwrap_or_default();
-                    if !send(sink, Message::Text(text.into())).await {
+                    if !send(sink, Message::Text(text.into()), patience).await {
                         return Over::Gone;
                     }
                     return Over::Close(1000);
@@ -194,7 +198,7 @@ async fn outward(
                 }
                 Ok(ServerControl::Eof(eof)) => {
                     let text = serde_json::to_string(&ServerControl::Eof(eof)).unwrap_or_default();
-                    if !send(sink, Message::Text(text.into())).await {
+                    if !send(sink, Message::Text(text.into()), patience).await {
                         return Over::Gone;
                     }
                 }

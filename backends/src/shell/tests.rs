@@ -49,8 +49,13 @@ async fn a_job_is_found_by_its_tag_seen_and_ended() {
     assert_eq!(call("list", json!({ "tags": [tag] })).await.unwrap(), json!({ tag: false }));
     let child = monitor(tag);
     let pid = i32::try_from(child.id()).unwrap();
-    let found = call("list", json!({ "tags": [tag] })).await.unwrap();
-    let job = found[tag][0].as_str().expect("it is found").to_owned();
+    let job = loop {
+        let found = call("list", json!({ "tags": [tag] })).await.unwrap();
+        if let Some(job) = found[tag][0].as_str() {
+            break job.to_owned();
+        }
+        tokio::task::yield_now().await;
+    };
     assert!(job.starts_with(&format!("{pid}:")));
     assert_eq!(
         call("inspect", json!({ "job_ids": [job] })).await.unwrap(),
@@ -73,7 +78,13 @@ async fn a_kill_takes_the_whole_tree() {
     let tag = "abcdefghjkmnpqrstvw2";
     let child = monitor(tag);
     let pid = i32::try_from(child.id()).unwrap();
-    let id = processes::find(tag).unwrap().remove(0);
+    // A process that was made in this moment has no command line yet.
+    let id = loop {
+        if let Some(id) = processes::find(tag).unwrap().pop() {
+            break id;
+        }
+        tokio::task::yield_now().await;
+    };
     // Its child is there before it is to be gone.
     let child_of = || std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     while !child_of().split_ascii_whitespace().any(|pid| {

@@ -4,7 +4,7 @@ use wharf_protocol::api::ShareRequest;
 
 use super::{Context, connect, documents, values};
 use crate::args::session::{Share, Unshare};
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::find;
 use crate::output::{escape, table};
 
@@ -16,9 +16,6 @@ pub(super) async fn share(context: &Context, args: Share) -> Outcome {
         context.output.list(&documents(&shares), || table::shares(&context.output, &values(&shares)))?;
         return Ok(0);
     };
-    if args.exec && args.role == crate::args::session::RoleArg::View {
-        return Err(Failure::usage("--exec goes with --role control"));
-    }
     let request = ShareRequest {
         grantee,
         role: connect::role(args.role),

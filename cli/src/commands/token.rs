@@ -5,7 +5,8 @@ use wharf_protocol::api::{Scope, TokenRequest};
 use super::{Context, documents, values};
 use crate::args::admin::{ScopeArg, TokenCommand};
 use crate::failure::Outcome;
-use crate::output::{escape, table};
+use crate::output::escape;
+use crate::output::table::administration;
 
 pub(super) async fn run(context: &Context, command: TokenCommand) -> Outcome {
     let client = context.client()?;
@@ -25,7 +26,9 @@ pub(super) async fn run(context: &Context, command: TokenCommand) -> Outcome {
         }
         TokenCommand::List => {
             let all = client.tokens().await?;
-            context.output.list(&documents(&all), || table::tokens(&context.output, &values(&all)))?;
+            context
+                .output
+                .list(&documents(&all), || administration::tokens(&context.output, &values(&all)))?;
         }
         TokenCommand::Revoke { id } => client.revoke_token(&id).await?,
     }

@@ -8,13 +8,19 @@ use wharf_protocol::{ErrorCode, Phase, Problem, Session, SessionId, State};
 use super::Context;
 use crate::args::session::{Goal, Wait};
 use crate::client::{Client, Reply};
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::find;
 use crate::output::progress::{Progress, describe};
 use crate::output::table;
 
 /// How long one request waits.
 const ROUND: Duration = Duration::from_secs(20);
+/// How long a launcher may be away.
+const AWAY: Duration = Duration::from_secs(60);
+/// Between two tries to find it back.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Soon enough to have something to show.
+const FIRST_ROUND: Duration = Duration::from_millis(300);
 /// How long, while somebody looks at the progress line.
 const SEEN_ROUND: Duration = Duration::from_secs(2);
 
@@ -61,10 +67,20 @@ pub(super) async fn until(
 ) -> Outcome<Reply<Session>> {
     let began = Instant::now();
     let progress = Progress::new(&context.output, "waiting");
+    let mut round = FIRST_ROUND;
+    let mut heard: Option<Instant> = None;
     loop {
-        let round = if progress.is_shown() { SEEN_ROUND } else { ROUND };
         let left = within.map(|within| within.saturating_sub(began.elapsed()));
-        let reply = client.wait(id, goal.as_str(), left.map_or(round, |left| left.min(round))).await?;
+        let reply = match client.wait(id, goal.as_str(), left.map_or(round, |left| left.min(round))).await {
+            Ok(reply) => reply,
+            // A launcher that was there is restarting: sessions go on meanwhile, and so does waiting for them.
+            Err(failure) if is_away(&failure) && heard.is_some_and(|at| at.elapsed() < AWAY) => {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        heard = Some(Instant::now());
         match reached(&reply.value, goal) {
             Reached::Yes => return Ok(reply),
             Reached::Never => return Err(otherwise(&reply.value, goal).into()),
@@ -74,6 +90,14 @@ pub(super) async fn until(
             return Err(late(&reply.value, goal, within).into());
         }
         progress.update(&reply.value);
+        round = if progress.is_shown() { SEEN_ROUND } else { ROUND };
+    }
+}
+
+fn is_away(failure: &Failure) -> bool {
+    match failure {
+        Failure::Problem(problem) => problem.code == ErrorCode::NoLauncher,
+        Failure::Coded(..) | Failure::Unread => false,
     }
 }
 

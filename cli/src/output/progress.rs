@@ -55,7 +55,7 @@ pub(crate) fn describe(session: &Session) -> String {
         State::Running => "running".to_owned(),
         State::Ended => "ended".to_owned(),
     });
-    if let Some(job) = &session.job {
+    if let Some(job) = session.job.as_ref().filter(|_| session.state == State::Pending) {
         let mut said = format!("job {}", escape::line(&job.id));
         if job.state != JobState::Unknown {
             said.push_str(&format!(" {}", super::table::job_state(job.state)));
@@ -71,10 +71,12 @@ pub(crate) fn describe(session: &Session) -> String {
         }
         words.push(said);
     }
-    if let Some(reason) =
-        session.reason.as_ref().filter(|_| session.job.as_ref().is_none_or(|job| job.reason.is_none()))
-    {
-        words.push(escape::line(&reason.message).into_owned());
+    match (&session.end, &session.reason) {
+        (Some(end), _) => words.push(escape::line(&end.message).into_owned()),
+        (None, Some(reason)) if session.job.as_ref().is_none_or(|job| job.reason.is_none()) => {
+            words.push(escape::line(&reason.message).into_owned());
+        }
+        (None, _) => {}
     }
     words.join(" · ")
 }

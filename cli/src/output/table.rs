@@ -1,15 +1,18 @@
 //! Tables for people: with colour and ages on a terminal, plain and exact when piped.
+//!
+//! What is about sessions is here, the rest in [`administration`].
 
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+pub(crate) mod administration;
+
+use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use jiff::Timestamp;
 use serde_json::Value;
-use wharf_protocol::api::{BackendStatus, Connection, HistoryEntry, Share, Token, Trace};
+use wharf_protocol::api::{Connection, HistoryEntry, Share};
 use wharf_protocol::session::Params;
-use wharf_protocol::template::{TemplateDetail, TemplateState, TemplateSummary};
 use wharf_protocol::{JobState, Link, Phase, Session, State, Time};
 
 use super::Output;
-use super::escape::{line, lines};
+use super::escape::line;
 
 /// What a state looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +47,9 @@ fn table(output: &Output, heads: &[&str]) -> Table {
         table.force_no_tty();
     }
     if output.terminal {
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-        if let Some((terminal_size::Width(width), _)) = terminal_size::terminal_size() {
-            table.set_width(width.max(40));
-        }
+        // A terminal that does not say how wide it is gets what terminals once were.
+        let width = terminal_size::terminal_size().map_or(80, |(terminal_size::Width(width), _)| width);
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width.max(40));
     }
     if heads.is_empty() {
         return table;
@@ -59,17 +61,39 @@ fn table(output: &Output, heads: &[&str]) -> Table {
     table
 }
 
+/// Narrower, the words of the last column are no help.
+const WORDS: u16 = 24;
+
+/// Ids, names and addresses stay whole, to be copied; only the words of the last column are broken.
 fn finish(table: &mut Table) -> String {
     let columns = table.column_count();
     for (at, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, if at + 1 == columns { 0 } else { 2 }));
+        let last = at + 1 == columns;
+        column.set_padding((0, if last { 0 } else { 2 }));
+        column.set_constraint(if last {
+            ColumnConstraint::LowerBoundary(Width::Fixed(WORDS))
+        } else {
+            ColumnConstraint::ContentWidth
+        });
     }
     table.trim_fmt()
+}
+
+/// As [`finish`], with a last column that must stay whole too.
+fn finish_whole(table: &mut Table) -> String {
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    finish(table)
 }
 
 /// A time: how long ago on a terminal, exactly when piped.
 pub(crate) fn when(output: &Output, at: Time) -> String {
     if output.terminal { age(at) } else { at.to_string() }
+}
+
+/// The same in a sentence of its own.
+fn moment(output: &Output, at: Time) -> String {
+    let text = when(output, at);
+    if output.terminal && !text.starts_with("in ") { format!("{text} ago") } else { text }
 }
 
 fn age(at: Time) -> String {
@@ -187,10 +211,10 @@ pub(crate) fn session(output: &Output, session: &Session) -> String {
         }
         fields.add("job", &text);
         if let Some(at) = job.starts_at {
-            fields.add("starts", &when(output, at));
+            fields.add("starts", &moment(output, at));
         }
         if let Some(at) = job.ends_at {
-            fields.add("job ends", &when(output, at));
+            fields.add("job ends", &moment(output, at));
         }
     }
     fields.add("command", &words(&session.command));
@@ -203,12 +227,12 @@ pub(crate) fn session(output: &Output, session: &Session) -> String {
     if session.connections > 0 {
         fields.add("connections", &session.connections.to_string());
     }
-    fields.add("created", &when(output, session.created_at));
+    fields.add("created", &moment(output, session.created_at));
     for (label, at) in
         [("submitted", session.submitted_at), ("started", session.started_at), ("ended", session.ended_at)]
     {
         if let Some(at) = at {
-            fields.add(label, &when(output, at));
+            fields.add(label, &moment(output, at));
         }
     }
     if let Some(end) = &session.end {
@@ -285,7 +309,7 @@ pub(crate) fn connection(output: &Output, connection: &Connection) -> String {
             cell(output, &endpoint.url, Mood::Plain),
         ]);
     }
-    finish(&mut table)
+    finish_whole(&mut table)
 }
 
 /// `share --list`.
@@ -318,164 +342,6 @@ pub(crate) fn history(output: &Output, entries: &[HistoryEntry]) -> String {
         ]);
     }
     finish(&mut table)
-}
-
-/// `token list`.
-pub(crate) fn tokens(output: &Output, tokens: &[Token]) -> String {
-    let mut table = table(output, &["ID", "NAME", "USER", "SCOPE", "CREATED", "EXPIRES"]);
-    for token in tokens {
-        let scope = plain(&serde_json::to_value(token.scope).unwrap_or_default());
-        let expires = token.expires_at.map_or_else(|| "never".to_owned(), |at| when(output, at));
-        table.add_row([
-            cell(output, token.id.as_str(), Mood::Plain),
-            cell(output, &token.name, Mood::Plain),
-            cell(output, &token.user, Mood::Plain),
-            cell(output, &scope, Mood::Plain),
-            cell(output, &when(output, token.created_at), Mood::Plain),
-            cell(output, &expires, Mood::Plain),
-        ]);
-    }
-    finish(&mut table)
-}
-
-fn template_state(state: TemplateState) -> (&'static str, Mood) {
-    match state {
-        TemplateState::Ok => ("ok", Mood::Good),
-        TemplateState::Stale => ("stale", Mood::Waiting),
-        TemplateState::Broken => ("broken", Mood::Bad),
-        TemplateState::Disabled => ("disabled", Mood::Over),
-    }
-}
-
-/// `template list`.
-pub(crate) fn templates(output: &Output, templates: &[TemplateSummary]) -> String {
-    let mut table = table(output, &["NAME", "TITLE", "BACKEND", "STATE", "FROM", "MESSAGE"]);
-    for template in templates {
-        let (state, mood) = template_state(template.state);
-        table.add_row([
-            cell(output, &template.name, Mood::Plain),
-            cell(output, &template.title, Mood::Plain),
-            cell(output, &template.backend, Mood::Plain),
-            cell(output, state, mood),
-            cell(output, &template.origin, Mood::Over),
-            cell(output, template.message.as_deref().unwrap_or_default(), Mood::Plain),
-        ]);
-    }
-    finish(&mut table)
-}
-
-/// `template show`.
-pub(crate) fn template(output: &Output, template: &TemplateDetail) -> String {
-    let mut fields = Fields::new(output);
-    let (state, mood) = template_state(template.state);
-    fields.add("name", &template.name);
-    fields.add("title", &template.title);
-    fields.add("description", template.description.as_deref().unwrap_or_default());
-    fields.add("backend", &template.backend);
-    fields.add("scheduler", &template.scheduler);
-    fields.styled("state", state, mood);
-    if let Some(command) = template.command.get("default").and_then(Value::as_array) {
-        let argv: Vec<String> = command.iter().map(plain).collect();
-        fields.add("command", &words(&argv));
-    }
-    if let Some(endpoints) = template.connect.as_object() {
-        for (name, endpoint) in endpoints {
-            let kind = endpoint.get("kind").map(plain).unwrap_or_default();
-            fields.add(&format!("endpoint {name}"), &kind);
-        }
-    }
-    let mut text = fields.finish();
-    if let Some(params) =
-        template.schema.get("properties").and_then(Value::as_object).filter(|all| !all.is_empty())
-    {
-        let required = template.schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
-        let mut rows = table(output, &["PARAMETER", "TYPE", "DEFAULT", "MEANING"]);
-        for (name, spec) in params {
-            let member = |member: &str| spec.get(member).map(plain).unwrap_or_default();
-            let kind = if spec.get("x-kind").is_some() { member("x-kind") } else { member("type") };
-            let default = if required.contains(&Value::from(name.as_str())) {
-                "(required)".to_owned()
-            } else {
-                member("default")
-            };
-            let meaning = [member("title"), member("description")];
-            let meaning: Vec<&str> =
-                meaning.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
-            rows.add_row([
-                cell(output, name, Mood::Plain),
-                cell(output, &kind, Mood::Plain),
-                cell(output, &default, Mood::Plain),
-                cell(output, &meaning.join(": "), Mood::Plain),
-            ]);
-        }
-        text.push_str(&format!("\n\n{}", finish(&mut rows)));
-    }
-    for finding in &template.findings {
-        let at = finding.line.map(|line| format!(":{line}")).unwrap_or_default();
-        let severity = plain(&serde_json::to_value(finding.severity).unwrap_or_default());
-        text.push_str(&format!("\n{}{at}: {severity}: {}", line(&finding.file), line(&finding.message)));
-    }
-    text
-}
-
-/// `backend list`.
-pub(crate) fn backends(output: &Output, backends: &[BackendStatus]) -> String {
-    let mut table = table(output, &["NAME", "HEALTH", "TEMPLATES", "CAN", "LAST ERROR"]);
-    for backend in backends {
-        let (health, mood) = match backend.healthy {
-            Some(true) => ("ok", Mood::Good),
-            Some(false) => ("down", Mood::Bad),
-            None => ("not asked yet", Mood::Waiting),
-        };
-        let health = match backend.next_try {
-            Some(at) => format!("{health}, next try {}", when(output, at)),
-            None => health.to_owned(),
-        };
-        table.add_row([
-            cell(output, &backend.name, Mood::Plain),
-            cell(output, &health, mood),
-            cell(output, &backend.templates.join(" "), Mood::Plain),
-            cell(output, &backend.capabilities.join(" "), Mood::Over),
-            cell(output, backend.last_error.as_deref().unwrap_or_default(), Mood::Plain),
-        ]);
-    }
-    finish(&mut table)
-}
-
-/// `trace`: readable text.
-pub(crate) fn trace(output: &Output, trace: &Trace) -> String {
-    let mut fields = Fields::new(output);
-    fields.add("trace", &trace.id);
-    fields.add("hook", &format!("{} of template {}", trace.hook, trace.template));
-    fields.add("session", trace.session_id.as_ref().map(|id| id.as_str()).unwrap_or_default());
-    fields.add("began", &when(output, trace.started_at));
-    fields.add("took", &format!("{} ms", trace.duration_ms));
-    let mood = if trace.outcome == "ok" { Mood::Good } else { Mood::Bad };
-    fields.styled("outcome", &trace.outcome, mood);
-    let mut text = fields.finish();
-    let mut section = |title: &str, body: &str| {
-        if !body.trim().is_empty() {
-            text.push_str(&format!("\n\n{title}\n{}", indented(body)));
-        }
-    };
-    section("detail", &trace.detail);
-    for command in &trace.commands {
-        let end = match (command.status, command.signal) {
-            (_, Some(signal)) => format!("signal {signal}"),
-            (Some(status), None) => format!("exit {status}"),
-            (None, None) => "no exit".to_owned(),
-        };
-        let said = [("", &command.stdout), ("! ", &command.stderr)]
-            .map(|(mark, said)| said.lines().map(|said| format!("  {mark}{said}\n")).collect::<String>());
-        let body = format!("{}\n{}{}", words(&command.argv), said[0], said[1]);
-        section(&format!("command ({}, {end}, {} ms)", command.effect, command.duration_ms), &body);
-    }
-    section("log", &trace.log);
-    text
-}
-
-fn indented(text: &str) -> String {
-    lines(text.trim_end()).lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -166,13 +166,20 @@ impl Thread {
         let runtime = self.runtime.clone();
         let result = runtime.block_on(async move {
             let (deadline, cancel) = (self.context.deadline, self.context.cancel.clone());
-            tokio::select! {
+            let host = self.host();
+            let lua = machine(self.context.version.run.memory, &self.over, &host)?;
+            let result = tokio::select! {
                 biased;
-                result = self.script() => result,
+                result = self.script(&lua, host) => result,
                 // Drops what the script waits for; the VM goes with it.
                 () = tokio::time::sleep_until(deadline) => Err(mlua::Error::runtime(vm::OVER)),
                 () = cancel.cancelled() => Err(mlua::Error::runtime(vm::OVER)),
+            };
+            // What was cut off in the middle is kept by the VM and keeps it: collected, both go.
+            for _ in 0..3 {
+                let _ = lua.gc_collect();
             }
+            result
         });
         if over.load(Ordering::Relaxed) || context.left().is_zero() {
             if let Err(error) = result {
@@ -188,22 +195,24 @@ impl Thread {
         })
     }
 
-    async fn script(&self) -> mlua::Result<Value> {
+    fn host(&self) -> Host {
         let user = self.request.get("user").and_then(|user| user.get("name")).and_then(Value::as_str);
-        let host = Host::new(
+        Host::new(
             Some(Arc::clone(&self.context)),
             Some(self.runtime.clone()),
             user.unwrap_or_default().to_owned(),
             Arc::clone(&self.cache),
-        );
-        let lua = machine(self.context.version.run.memory, &self.over, &host)?;
+        )
+    }
+
+    async fn script(&self, lua: &Lua, host: Host) -> mlua::Result<Value> {
         let scripts = Scripts {
             host,
             levels: Arc::new(self.context.version.levels.clone()),
             bytecode: self.bytecode.clone(),
             call: Some(Arc::clone(&self.context)),
         };
-        scripts.call(&lua, self.level, self.context.hook, &self.request).await
+        scripts.call(lua, self.level, self.context.hook, &self.request).await
     }
 }
 
