@@ -44,6 +44,9 @@ struct Pace {
     look: Duration,
 }
 
+/// How long a lock may outlive its holder.
+const LINGER: Duration = Duration::from_secs(2);
+
 const PACE: Pace = Pace {
     beat: Duration::from_secs(5),
     silence: Duration::from_secs(60),
@@ -123,14 +126,24 @@ impl Ownership {
             .mode(0o600)
             .open(&lock_path)
             .map_err(io)?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(OwnerError::Taken(Box::new(holder(&path, pace))));
-            }
-            Err(error) => return Err(io(error.into())),
-        }
         let me = this_process();
+        let began = Instant::now();
+        loop {
+            match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    // A child that a killed launcher was just starting holds the lock until it executes.
+                    let holder = holder(&path, pace);
+                    let here = holder.host == me.host && holder.boot_id == me.boot_id;
+                    let gone = here && start_of(holder.pid) != Some(holder.start);
+                    if !gone || began.elapsed() > LINGER {
+                        return Err(OwnerError::Taken(Box::new(holder)));
+                    }
+                    thread::sleep(Duration::from_millis(20));
+                }
+                Err(error) => return Err(io(error.into())),
+            }
+        }
         let before = read(&path);
         if let Some(before) = &before
             && is_alive(before, &me, &path, &lock, pace)

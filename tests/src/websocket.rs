@@ -166,16 +166,22 @@ impl WebSocket {
     #[track_caller]
     pub fn read_until(&mut self, wanted: &str, within: Duration) -> String {
         let began = Instant::now();
-        let mut seen = Vec::new();
+        let mut seen: Vec<u8> = Vec::new();
+        let mut searched = 0;
         loop {
-            let text = String::from_utf8_lossy(&seen).into_owned();
-            if text.contains(wanted) {
-                return text;
+            // Only what is new is searched: a reader who falls behind would be dropped.
+            let from = searched.min(seen.len()).saturating_sub(wanted.len());
+            if seen[from..].windows(wanted.len()).any(|window| window == wanted.as_bytes()) {
+                return String::from_utf8_lossy(&seen).into_owned();
             }
+            searched = seen.len();
             match self.next(within.saturating_sub(began.elapsed())) {
                 Some(Received::Data(_, data)) => seen.extend(data),
                 Some(Received::Control(_)) => {}
-                other => panic!("waiting for {wanted:?}: {other:?}\nseen: {text}"),
+                other => {
+                    let end = String::from_utf8_lossy(&seen[seen.len().saturating_sub(2000)..]).into_owned();
+                    panic!("waiting for {wanted:?}: {other:?}\nseen last: {end}");
+                }
             }
         }
     }
