@@ -39,17 +39,24 @@ fn monitor(tag: &str) -> Child {
         .unwrap()
 }
 
+/// A session id that no other run of this test uses.
+fn tag(test: u8) -> String {
+    format!("test{test}{:0>15}", std::process::id())
+}
+
 fn reap_later(mut child: Child) {
     std::thread::spawn(move || child.wait());
 }
 
 #[tokio::test]
 async fn a_job_is_found_by_its_tag_seen_and_ended() {
-    let tag = "abcdefghjkmnpqrstvw1";
+    let tag = &tag(1);
     assert_eq!(call("list", json!({ "tags": [tag] })).await.unwrap(), json!({ tag: false }));
     let child = monitor(tag);
     let pid = i32::try_from(child.id()).unwrap();
+    let until = std::time::Instant::now() + Duration::from_secs(10);
     let job = loop {
+        assert!(std::time::Instant::now() < until, "it is not found");
         let found = call("list", json!({ "tags": [tag] })).await.unwrap();
         if let Some(job) = found[tag][0].as_str() {
             break job.to_owned();
@@ -75,33 +82,36 @@ async fn a_job_is_found_by_its_tag_seen_and_ended() {
 
 #[tokio::test]
 async fn a_kill_takes_the_whole_tree() {
-    let tag = "abcdefghjkmnpqrstvw2";
-    let child = monitor(tag);
-    let pid = i32::try_from(child.id()).unwrap();
-    // A process that was made in this moment has no command line yet.
-    let id = loop {
-        if let Some(id) = processes::find(tag).unwrap().pop() {
-            break id;
-        }
-        tokio::task::yield_now().await;
-    };
-    // Its child is there before it is to be gone.
-    let child_of = || std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    while !child_of().split_ascii_whitespace().any(|pid| {
-        std::fs::read_to_string(format!("/proc/{pid}/cmdline"))
-            .is_ok_and(|line| line.starts_with("sleep\0") && line.contains("60"))
-    }) {
-        tokio::task::yield_now().await;
-    }
-    let sleepers: Vec<String> = child_of().split_ascii_whitespace().map(str::to_owned).collect();
+    use std::io::BufRead as _;
+    let tag = &tag(2);
+    // Its child leaves the group and tells its own process id.
+    let script = "setsid sh -c 'echo $$; exec sleep 60' & while :; do wait; done";
+    let mut child = Command::new("sh")
+        .args([
+            "-c",
+            script,
+            "sh",
+            "detached",
+            "--bootstrap",
+            &format!("/data/sessions/{tag}/mount/bootstrap.json"),
+        ])
+        .process_group(0)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let inner: i32 = line.trim().parse().unwrap();
+    let id = processes::find(tag).unwrap().remove(0);
     reap_later(child);
     call("signal", json!({ "job_id": id.to_string(), "signal": "KILL", "tree": true })).await.unwrap();
-    let until = std::time::Instant::now() + Duration::from_secs(5);
-    let lives = |pid: &String| {
-        std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("60"))
+    let until = std::time::Instant::now() + Duration::from_secs(10);
+    let lives = || {
+        let stat = std::fs::read_to_string(format!("/proc/{inner}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))
     };
-    while sleepers.iter().any(lives) {
-        assert!(std::time::Instant::now() < until, "one of {sleepers:?} lives");
+    while lives() {
+        assert!(std::time::Instant::now() < until, "{inner} lives");
         tokio::task::yield_now().await;
     }
 }
@@ -126,7 +136,8 @@ async fn spawn_gives_what_the_monitor_prints_or_its_words() {
         std::fs::write(&program, text).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     };
-    let arguments = json!({ "argv": [program, "run", "--bootstrap", "/b"], "env": [], "dir": dir.path(), "tag": "abcdefghjkmnpqrstvw3" });
+    let arguments =
+        json!({ "argv": [program, "run", "--bootstrap", "/b"], "env": [], "dir": dir.path(), "tag": tag(3) });
     write("#!/bin/sh\n[ \"$1 $2\" = 'run --detach' ] && echo 4242:17:0a1b2c3d\n");
     assert_eq!(call("spawn", arguments.clone()).await.unwrap(), json!({ "job_id": "4242:17:0a1b2c3d" }));
     write("#!/bin/sh\necho no such luck >&2; exit 1\n");
