@@ -24,7 +24,7 @@ async fn call(function: &str, arguments: Value) -> Result<Value, HostError> {
 
 /// A process that looks like the monitor of that session, with a child that leaves its group.
 fn monitor(tag: &str) -> Child {
-    let script = "setsid sleep 60 & trap 'exit 0' TERM; while :; do sleep 0.05; done";
+    let script = "setsid sleep 60 & trap 'kill $!; exit 0' TERM; while :; do sleep 0.05; done";
     Command::new("sh")
         .args([
             "-c",
