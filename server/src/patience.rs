@@ -119,6 +119,7 @@ mod tests {
         // Its head is there: the next byte may take as long as it wants.
         busy.begin();
         let slow = async {
+            // tidy: sleeps because the clock is paused
             tokio::time::sleep(3 * HEAD).await;
             client.write_all(b"b").await.unwrap();
         };
@@ -127,6 +128,7 @@ mod tests {
         let began = tokio::time::Instant::now();
         let drip = async {
             loop {
+                // tidy: sleeps because the clock is paused
                 tokio::time::sleep(Duration::from_secs(4)).await;
                 if client.write_all(b"G").await.is_err() {
                     return;
