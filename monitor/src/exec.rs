@@ -1,5 +1,6 @@
 //! Running a program in the session for somebody.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use tokio::sync::mpsc;
 use wharf_link::{Frame, LinkReader, LinkStream};
 use wharf_protocol::monitor::StreamReply;
 use wharf_protocol::stream::{Channel, ClientControl, ExecStart, Exit, ServerControl};
+use wharf_protocol::{ErrorCode, Problem};
 
 use crate::monitor::Monitor;
 use crate::pty::Pty;
@@ -42,6 +44,11 @@ fn signal(name: &str) -> Option<Signal> {
 /// Serves one exec.
 pub(crate) async fn exec(monitor: &Monitor, stream: LinkStream, start: ExecStart) {
     let (reader, mut writer) = stream.split();
+    let over = || Problem::new(ErrorCode::SessionEnded, "the session's command is over");
+    if monitor.closing.load(Ordering::Relaxed) {
+        let _ = writer.send_json(&StreamReply::Refused(over())).await;
+        return writer.close().await;
+    }
     if writer.send_json(&StreamReply::Ok(serde_json::Value::Null)).await.is_err() {
         return;
     }
@@ -53,6 +60,11 @@ pub(crate) async fn exec(monitor: &Monitor, stream: LinkStream, start: ExecStart
         Input::Pipe
     };
     let cwd = start.cwd.as_deref().or(monitor.cwd.as_deref());
+    // Asked once more with nothing awaited in between: what starts after the end would stay behind.
+    if monitor.closing.load(Ordering::Relaxed) {
+        let _ = writer.send_json(&ServerControl::Error(over())).await;
+        return writer.close().await;
+    }
     let running = match spawn::start(&monitor.reaper, &start.argv, &env, cwd, input) {
         Ok(running) => running,
         Err(error) => {

@@ -104,5 +104,6 @@ fn main() -> ExitCode {
 /// A line for whoever looks into the job's own log.
 pub(crate) fn say(text: &str) {
     use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "wharf-monitor: {}", text.escape_debug());
+    let plain: String = text.chars().map(|sign| if sign.is_control() { '\u{fffd}' } else { sign }).collect();
+    let _ = writeln!(std::io::stderr(), "wharf-monitor: {plain}");
 }

@@ -62,6 +62,8 @@ pub(crate) struct Monitor {
     pub(crate) restarts: u32,
     /// The monitor itself was told to end: its report is not offered for long.
     pub(crate) hurry: AtomicBool,
+    /// The command is over: nothing new is started in the session.
+    pub(crate) closing: AtomicBool,
     endpoints: Mutex<Vec<EndpointDeclared>>,
     pub(crate) endpoints_changed: watch::Sender<u64>,
 }
@@ -104,6 +106,7 @@ impl Monitor {
             job: job.0,
             restarts: job.1,
             hurry: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             endpoints: Mutex::new(endpoints),
             endpoints_changed: watch::channel(0).0,
         }

@@ -66,6 +66,12 @@ pub(crate) fn start(
     let mut program = Command::new(name);
     program.args(arguments).env_clear().envs(env);
     if let Some(cwd) = cwd {
+        // Asked first: the failed spawn does not tell which of the two is missing.
+        if let Err(error) = std::fs::read_dir(cwd).map(drop)
+            && error.kind() != io::ErrorKind::PermissionDenied
+        {
+            return Err(io::Error::other(format!("working directory {}: {error}", cwd.escape_debug())));
+        }
         program.current_dir(cwd);
     }
     if let Input::Terminal(rows, columns) = input {

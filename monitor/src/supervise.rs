@@ -12,11 +12,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use wharf_protocol::StoppedBy;
 use wharf_protocol::monitor::{Bootstrap, EndpointDeclared, ExitReport, OnOrphan};
 use wharf_protocol::stream::Channel;
@@ -96,16 +97,35 @@ async fn supervise(bootstrap: Bootstrap, path: &Path) -> io::Result<u8> {
 
 /// Waits until a launcher has kept the report, as long as the session may be without one.
 async fn release(monitor: &Monitor) {
+    let hurry = monitor.hurry.load(Ordering::Relaxed);
     let patience = match monitor.bootstrap.limits.on_orphan {
-        _ if monitor.hurry.load(Ordering::Relaxed) => HURRY,
+        _ if hurry => HURRY,
         OnOrphan::Run => REPORT,
         OnOrphan::End(patience) => patience.0,
     };
     let mut released = monitor.released.subscribe();
+    let mut linked = monitor.linked.subscribe();
     let mut terminated = signal(SignalKind::terminate()).ok();
+    let alone = async {
+        loop {
+            // A launcher that is there and cannot keep the report yet, say on a full disk, is waited for.
+            if !hurry {
+                let _ = linked.wait_for(|linked| !*linked).await;
+            }
+            let back = async {
+                match linked.wait_for(|linked| *linked && !hurry).await {
+                    Ok(_) => {}
+                    Err(_) => std::future::pending().await,
+                }
+            };
+            if tokio::time::timeout(patience, back).await.is_err() {
+                return;
+            }
+        }
+    };
     tokio::select! {
         _ = released.wait_for(|released| *released) => {}
-        () = tokio::time::sleep(patience) => say("no launcher took the report of the command's end"),
+        () = alone => say("no launcher took the report of the command's end"),
         () = async {
             match &mut terminated {
                 // Somebody wants the job's place back: a last moment for the report.
@@ -199,6 +219,7 @@ async fn command(
         Err(error) => {
             let (code, words) = spawn::failure(argv, &error);
             say(&words);
+            monitor.closing.store(true, Ordering::Relaxed);
             monitor.output.push(Channel::Stderr, Bytes::from(format!("{words}\n")));
             let report = ExitReport { message: Some(words), ..report(Ended::Code(code)) };
             return Ok((report, Ended::Code(code).shell_code(), false));
@@ -210,7 +231,7 @@ async fn command(
     let copying = copy(monitor, streams);
     let oom_before = oom_kills();
     let attempt = Arc::new(AtomicU8::new(NOTHING));
-    let mut stopping: Option<tokio::task::JoinHandle<()>> = None;
+    let mut stopping: Option<(tokio::task::JoinHandle<()>, Instant)> = None;
     let mut by_launcher = false;
     let mut over = false;
     let mut orphaned = false;
@@ -248,13 +269,16 @@ async fn command(
         if let Some(grace) = stop
             && stopping.is_none()
         {
-            stopping = Some(tokio::spawn(self::stop(Arc::clone(monitor), pid, grace, Arc::clone(&attempt))));
+            let until = Instant::now() + grace;
+            let stop = tokio::spawn(self::stop(Arc::clone(monitor), pid, until, Arc::clone(&attempt)));
+            stopping = Some((stop, until));
         }
     };
-    if let Some(stopping) = stopping {
-        stopping.abort();
+    monitor.closing.store(true, Ordering::Relaxed);
+    if let Some((stop, until)) = stopping {
+        stop.abort();
+        rest(pid, until, &attempt).await;
     }
-    let _ = kill_process_group(pid, Signal::TERM);
     tree::sweep(Duration::from_secs(1)).await;
     let _ = tokio::time::timeout(DRAIN, async {
         for copying in copying {
@@ -306,19 +330,19 @@ fn report(ended: Ended) -> ExitReport {
 }
 
 /// Ends the command: cleanly if it lets us.
-async fn stop(monitor: Arc<Monitor>, pid: Pid, grace: Duration, attempt: Arc<AtomicU8>) {
-    let until = tokio::time::Instant::now() + grace;
+async fn stop(monitor: Arc<Monitor>, pid: Pid, until: Instant, attempt: Arc<AtomicU8>) {
+    let half = until - until.saturating_duration_since(Instant::now()) / 2;
     if let Some(argv) = monitor.bootstrap.stop.clone().filter(|argv| !argv.is_empty()) {
         attempt.store(COMMAND, Ordering::SeqCst);
         match spawn::start(&monitor.reaper, &argv, &monitor.env, monitor.cwd.as_deref(), Input::Null) {
             Ok(Running { pid, end, streams }) => {
                 let copying = copy(&monitor, streams);
                 // Half the time for it and for what it set going; SIGTERM gets the other half.
-                let ended = tokio::time::timeout_at(until - grace / 2, end).await;
+                let ended = tokio::time::timeout_at(half, end).await;
                 if ended.is_err() {
                     let _ = kill_process_group(pid, Signal::KILL);
                 } else {
-                    tokio::time::sleep_until(until - grace / 2).await;
+                    tokio::time::sleep_until(half).await;
                 }
                 for copying in copying {
                     copying.abort();
@@ -334,7 +358,7 @@ async fn stop(monitor: Arc<Monitor>, pid: Pid, grace: Duration, attempt: Arc<Ato
     if monitor.bootstrap.tty {
         let _ = kill_process_group(pid, Signal::CONT);
         // One that catches SIGTERM ends its own way; a shell waits for the hang-up.
-        tokio::time::sleep_until(until.min(tokio::time::Instant::now() + HANG_UP)).await;
+        tokio::time::sleep_until(until.min(Instant::now() + HANG_UP)).await;
         let _ = kill_process_group(pid, Signal::HUP);
         let _ = kill_process_group(pid, Signal::CONT);
     }
@@ -342,6 +366,24 @@ async fn stop(monitor: Arc<Monitor>, pid: Pid, grace: Duration, attempt: Arc<Ato
     attempt.store(KILL, Ordering::SeqCst);
     if !tree::kill().await {
         say("some processes of the session cannot be killed");
+    }
+}
+
+/// The leader is gone: the others of its group were told the same and have the same time, to save their work.
+async fn rest(group: Pid, until: Instant, attempt: &AtomicU8) {
+    // Not told twice: many programs take the second time for "at once".
+    if attempt.load(Ordering::SeqCst) < SIGNAL {
+        for pid in tree::group(group) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+    while !tree::group(group).is_empty() {
+        if Instant::now() >= until {
+            attempt.store(KILL, Ordering::SeqCst);
+            tree::kill().await;
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -6,39 +6,53 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 
-/// Process id, parent, and whether it is only waiting to be reaped.
-fn processes() -> Vec<(i32, i32, bool)> {
+/// What `/proc` says of a process.
+struct Process {
+    pid: i32,
+    parent: i32,
+    group: i32,
+    /// Only waiting to be reaped.
+    dead: bool,
+}
+
+fn processes() -> Vec<Process> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     entries
         .filter_map(|entry| {
             let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
             let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
             let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-            let state = fields.next()?;
-            Some((pid, fields.next()?.parse().ok()?, matches!(state, "Z" | "X")))
+            let dead = matches!(fields.next()?, "Z" | "X");
+            let parent = fields.next()?.parse().ok()?;
+            Some(Process { pid, parent, group: fields.next()?.parse().ok()?, dead })
         })
         .collect()
 }
 
 /// All living descendants.
 fn descendants() -> Vec<Pid> {
-    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
-    let mut dead = HashSet::new();
-    for (pid, parent, zombie) in processes() {
-        children.entry(parent).or_default().push(pid);
-        if zombie {
-            dead.insert(pid);
-        }
+    living(|_| true)
+}
+
+/// The living descendants in that process group.
+pub(crate) fn group(group: Pid) -> Vec<Pid> {
+    living(|process| process.group == group.as_raw_nonzero().get())
+}
+
+fn living(wanted: impl Fn(&Process) -> bool) -> Vec<Pid> {
+    let mut children: HashMap<i32, Vec<Process>> = HashMap::new();
+    for process in processes() {
+        children.entry(process.parent).or_default().push(process);
     }
     let mut found = Vec::new();
     let mut seen = HashSet::new();
     let mut next = vec![i32::try_from(std::process::id()).unwrap_or(1)];
     while let Some(parent) = next.pop() {
         for child in children.remove(&parent).unwrap_or_default() {
-            if seen.insert(child) {
-                next.push(child);
-                if !dead.contains(&child) {
-                    found.extend(Pid::from_raw(child));
+            if seen.insert(child.pid) {
+                next.push(child.pid);
+                if !child.dead && wanted(&child) {
+                    found.extend(Pid::from_raw(child.pid));
                 }
             }
         }

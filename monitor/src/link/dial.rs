@@ -43,8 +43,11 @@ fn addresses(file: &Path) -> Vec<String> {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-/// What tells one local socket from its successor.
-pub(super) fn local_sockets(file: &Path) -> Vec<(PathBuf, u64, i64, i64)> {
+/// What tells local sockets from their successors.
+pub(super) type LocalSockets = Vec<(PathBuf, u64, i64, i64)>;
+
+/// The local sockets that are there.
+pub(super) fn local_sockets(file: &Path) -> LocalSockets {
     addresses(file)
         .iter()
         .filter_map(|address| {

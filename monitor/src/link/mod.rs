@@ -20,8 +20,11 @@ const MOST: Duration = Duration::from_secs(30);
 pub(crate) async fn keep(monitor: Arc<Monitor>) {
     let mut wait = Duration::ZERO;
     let mut next = Duration::from_secs(1);
+    let mut before = dial::local_sockets(&monitor.addresses);
     loop {
-        pause(&monitor, wait).await;
+        pause(&monitor, wait, &before).await;
+        // As they were when dialled: one that came meanwhile is news.
+        before = dial::local_sockets(&monitor.addresses);
         match dial::dial(&monitor).await {
             Ok(socket) => match session::serve(&monitor, socket).await {
                 session::Over::Lost { welcomed } => {
@@ -71,14 +74,13 @@ fn random(most: Duration) -> Duration {
 }
 
 /// Waits; a local launcher that comes back is noticed at once.
-async fn pause(monitor: &Monitor, wait: Duration) {
+async fn pause(monitor: &Monitor, wait: Duration, before: &dial::LocalSockets) {
     let until = Instant::now() + wait;
-    let before = dial::local_sockets(&monitor.addresses);
     while Instant::now() < until {
         let left = until.saturating_duration_since(Instant::now());
         tokio::time::sleep(left.min(Duration::from_millis(200))).await;
         let now = dial::local_sockets(&monitor.addresses);
-        if !now.is_empty() && now != before {
+        if !now.is_empty() && now != *before {
             // Not all monitors of a host in the same moment.
             tokio::time::sleep(random(Duration::from_millis(300))).await;
             return;
