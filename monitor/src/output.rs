@@ -6,13 +6,17 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 use wharf_protocol::api::LogStream;
 use wharf_protocol::stream::Channel;
 
 const HEAD: usize = 64 * 1024;
 const TAIL: usize = 1 << 20;
+/// Small writes are joined up to that: a program that prints byte by byte must not cost many times what it prints.
+const JOINED: usize = 4096;
+/// Pieces of the tail, at most: a program that alternates between its streams cannot be joined.
+const PIECES: usize = 16 * 1024;
 
 /// A run of bytes of one stream.
 #[derive(Debug, Clone)]
@@ -29,6 +33,50 @@ struct Kept {
     tail: VecDeque<Chunk>,
     tail_bytes: usize,
     total: u64,
+}
+
+impl Chunk {
+    fn end(&self) -> u64 {
+        self.offset + self.data.len() as u64
+    }
+
+    fn joins(&self, next: &Self) -> bool {
+        self.channel == next.channel && self.data.len() + next.data.len() <= JOINED
+    }
+
+    fn join(&mut self, next: &Self) {
+        let mut data = match std::mem::take(&mut self.data).try_into_mut() {
+            Ok(data) => data,
+            Err(shared) => BytesMut::from(&shared[..]),
+        };
+        data.extend_from_slice(&next.data);
+        self.data = data.freeze();
+    }
+}
+
+impl Kept {
+    /// Lets the oldest of the tail go.
+    fn trim(&mut self) {
+        while self.tail_bytes > TAIL || self.tail.len() > PIECES {
+            let Some(old) = self.tail.front_mut() else { break };
+            let excess = self.tail_bytes.saturating_sub(TAIL);
+            if excess > 0 && excess < old.data.len() {
+                let _ = old.data.split_to(excess);
+                old.offset += excess as u64;
+                self.tail_bytes -= excess;
+            } else {
+                self.tail_bytes -= old.data.len();
+                self.tail.pop_front();
+            }
+        }
+    }
+
+    /// What ends behind that offset.
+    fn behind(&self, from: u64) -> impl Iterator<Item = &Chunk> {
+        let head = self.head.partition_point(|chunk| chunk.end() <= from);
+        let tail = self.tail.partition_point(|chunk| chunk.end() <= from);
+        self.head[head..].iter().chain(self.tail.range(tail..))
+    }
 }
 
 /// What the command printed.
@@ -57,18 +105,28 @@ impl Output {
             return;
         }
         let mut kept = self.kept();
-        let chunk = Chunk { offset: kept.total, channel, data };
+        let mut chunk = Chunk { offset: kept.total, channel, data };
         kept.total += chunk.data.len() as u64;
-        if kept.tail.is_empty() && kept.head_bytes + chunk.data.len() <= HEAD {
-            kept.head_bytes += chunk.data.len();
-            kept.head.push(chunk);
-        } else {
-            kept.tail_bytes += chunk.data.len();
-            kept.tail.push_back(chunk);
-            while kept.tail_bytes > TAIL {
-                let Some(old) = kept.tail.pop_front() else { break };
-                kept.tail_bytes -= old.data.len();
+        let room = HEAD - kept.head_bytes;
+        if kept.tail.is_empty() && room > 0 {
+            let data = chunk.data.split_to(room.min(chunk.data.len()));
+            let length = data.len();
+            kept.head_bytes += length;
+            let rest = Chunk { offset: chunk.offset + length as u64, ..chunk };
+            let first = Chunk { offset: chunk.offset, channel, data };
+            match kept.head.last_mut() {
+                Some(last) if last.joins(&first) => last.join(&first),
+                _ => kept.head.push(first),
             }
+            chunk = rest;
+        }
+        if !chunk.data.is_empty() {
+            kept.tail_bytes += chunk.data.len();
+            match kept.tail.back_mut() {
+                Some(last) if last.joins(&chunk) => last.join(&chunk),
+                _ => kept.tail.push_back(chunk),
+            }
+            kept.trim();
         }
         let total = kept.total;
         drop(kept);
@@ -85,21 +143,18 @@ impl Output {
         let kept = self.kept();
         let mut next = from;
         let mut pieces = Vec::new();
-        for chunk in kept.head.iter().chain(&kept.tail) {
-            let end = chunk.offset + chunk.data.len() as u64;
-            if end <= next {
-                continue;
-            }
+        for chunk in kept.behind(from) {
             if chunk.offset > next {
                 let mark = format!("\n[… {} bytes dropped …]\n", chunk.offset - next);
-                pieces.push((Channel::Stdout, Bytes::from(mark)));
+                let channel = if stream == LogStream::Stderr { Channel::Stderr } else { Channel::Stdout };
+                pieces.push((channel, Bytes::from(mark)));
                 next = chunk.offset;
             }
             let skip = usize::try_from(next - chunk.offset).unwrap_or(0);
             if wanted(stream, chunk.channel) {
                 pieces.push((chunk.channel, chunk.data.slice(skip..)));
             }
-            next = end;
+            next = chunk.end();
         }
         (pieces, next.max(from))
     }
@@ -165,6 +220,34 @@ mod tests {
         assert_eq!(next, 11 + 64 * 64 * 1024);
         assert!(output.since(next, LogStream::All).0.is_empty());
         assert_eq!(text(&output.since(next - 3, LogStream::All).0), "st\n");
+    }
+
+    #[test]
+    fn small_writes_cost_little() {
+        let output = Output::new();
+        for number in 0..2_000_000_u32 {
+            output.push(Channel::Stdout, Bytes::from(vec![b'a' + u8::try_from(number % 26).unwrap()]));
+        }
+        let kept = output.kept();
+        assert!(kept.head.len() + kept.tail.len() < 400);
+        drop(kept);
+        let (pieces, next) = output.since(0, LogStream::All);
+        assert_eq!(next, 2_000_000);
+        let all = text(&pieces);
+        let (head, tail) = all.split_once("\n[").unwrap();
+        let (mark, tail) = tail.split_once("]\n").unwrap();
+        assert_eq!((head.len(), tail.len()), (HEAD, TAIL));
+        assert_eq!(mark, format!("… {} bytes dropped …", 2_000_000 - HEAD - TAIL));
+        for (at, letter) in tail.bytes().enumerate() {
+            assert_eq!(letter, b'a' + u8::try_from((2_000_000 - TAIL + at) % 26).unwrap());
+        }
+        for number in 0..2 * PIECES {
+            let channel = if number % 2 == 0 { Channel::Stdout } else { Channel::Stderr };
+            output.push(channel, Bytes::from_static(b"."));
+        }
+        assert!(output.kept().tail.len() <= PIECES);
+        let (errors, _) = output.since(0, LogStream::Stderr);
+        assert!(errors.iter().all(|(channel, _)| *channel == Channel::Stderr));
     }
 
     #[test]
