@@ -14,9 +14,13 @@ use crate::monitor::Monitor;
 /// Where the command finds the monitor's socket.
 pub(crate) const SOCKET: &str = "WHARF_MONITOR_SOCKET";
 
-/// A name that may stand in an address: `[a-z][a-z0-9-]{0,30}`.
+/// The session's own terminal goes by that name.
+const TERMINAL: &str = "terminal";
+
+/// A name that may stand in an address, `[a-z][a-z0-9-]{0,30}`, and is not taken.
 fn is_name(name: &str) -> bool {
-    name.starts_with(|first: char| first.is_ascii_lowercase())
+    name != TERMINAL
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
         && name.len() <= 31
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
@@ -24,7 +28,9 @@ fn is_name(name: &str) -> bool {
 /// Declares an endpoint, from inside the session.
 pub(crate) fn add(name: String, kind: &str, place: &str) -> io::Result<()> {
     if !is_name(&name) {
-        return Err(io::Error::other("an endpoint's name is a-z, then a-z 0-9 -, at most 31 in all"));
+        return Err(io::Error::other(
+            "an endpoint's name is a-z, then a-z 0-9 -, at most 31 in all, and not terminal",
+        ));
     }
     let kind = match kind {
         "http" => EndpointKind::Http,

@@ -4,10 +4,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use wharf_link::{Frame, LinkReader, LinkStream};
 use wharf_protocol::monitor::StreamReply;
 use wharf_protocol::stream::{Channel, ClientControl, ExecStart, Exit, ServerControl};
@@ -18,10 +19,16 @@ use crate::pty::Pty;
 use crate::reaper::Ended;
 use crate::spawn::{self, Input, Running, Streams};
 use crate::terminal::{COLUMNS, ROWS};
+use crate::tree;
 
 /// What is still in the pipes when the program has ended is waited for so long: a child that keeps one open
 /// delays nothing.
 const DRAIN: Duration = Duration::from_millis(200);
+
+/// From the hang-up to SIGKILL, when the client is gone.
+const LAST: Duration = Duration::from_secs(5);
+/// From the hang-up to SIGTERM.
+const HANG_UP: Duration = Duration::from_millis(250);
 
 /// Signals that a client may send.
 fn signal(name: &str) -> Option<Signal> {
@@ -116,7 +123,7 @@ pub(crate) async fn exec(monitor: &Monitor, stream: LinkStream, start: ExecStart
             },
             how = &mut end, if ended.is_none() => {
                 ended = Some(how.unwrap_or(Ended::Code(0)));
-                deadline.as_mut().reset(tokio::time::Instant::now() + DRAIN);
+                deadline.as_mut().reset(Instant::now() + DRAIN);
             }
             () = &mut deadline, if ended.is_some() => break ended,
             _ = &mut client => break None,
@@ -135,21 +142,39 @@ pub(crate) async fn exec(monitor: &Monitor, stream: LinkStream, start: ExecStart
             let _ = writer.send_json(&ServerControl::Exit(exit)).await;
             writer.close().await;
         }
-        None => abandon(pid, end).await,
+        None => abandon(pid).await,
     }
 }
 
-/// The client is gone: so is what it had started.
-async fn abandon(pid: Pid, mut end: tokio::sync::oneshot::Receiver<Ended>) {
-    let _ = kill_process_group(pid, Signal::HUP);
-    let _ = kill_process_group(pid, Signal::CONT);
-    let _ = kill_process_group(pid, Signal::TERM);
-    if tokio::time::timeout(Duration::from_secs(5), &mut end).await.is_err() {
-        let _ = kill_process_group(pid, Signal::KILL);
-    } else {
-        // Whoever of the group is left has had the same chance.
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let _ = kill_process_group(pid, Signal::KILL);
+/// The client is gone: so is what it had started, which hears of it first.
+async fn abandon(group: Pid) {
+    let until = Instant::now() + LAST;
+    let _ = kill_process_group(group, Signal::HUP);
+    let _ = kill_process_group(group, Signal::CONT);
+    // A moment for those that catch the hang-up: the next signal is the end of those that catch only that.
+    if !left(group, Instant::now() + HANG_UP).await {
+        return;
+    }
+    for pid in tree::group(group) {
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    if left(group, until).await {
+        for pid in tree::group(group) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+/// Whether some of the group are still there at that time.
+async fn left(group: Pid, until: Instant) -> bool {
+    loop {
+        if tree::group(group).is_empty() {
+            return false;
+        }
+        if Instant::now() >= until {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -355,8 +355,9 @@ async fn stop(monitor: Arc<Monitor>, pid: Pid, until: Instant, attempt: Arc<Atom
     }
     attempt.store(SIGNAL, Ordering::SeqCst);
     let _ = kill_process_group(pid, Signal::TERM);
+    // Also one that somebody has stopped is to end cleanly.
+    let _ = kill_process_group(pid, Signal::CONT);
     if monitor.bootstrap.tty {
-        let _ = kill_process_group(pid, Signal::CONT);
         // One that catches SIGTERM ends its own way; a shell waits for the hang-up.
         tokio::time::sleep_until(until.min(Instant::now() + HANG_UP)).await;
         let _ = kill_process_group(pid, Signal::HUP);
@@ -375,6 +376,7 @@ async fn rest(group: Pid, until: Instant, attempt: &AtomicU8) {
     if attempt.load(Ordering::SeqCst) < SIGNAL {
         for pid in tree::group(group) {
             let _ = kill_process(pid, Signal::TERM);
+            let _ = kill_process(pid, Signal::CONT);
         }
     }
     while !tree::group(group).is_empty() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use wharf_link::{Frame, LinkReader, LinkStream, LinkWriter, Opener};
@@ -34,9 +34,14 @@ pub struct Link {
 
 impl Link {
     /// Takes the next dial, up to the hello.
-    #[expect(clippy::result_large_err, reason = "the callback's form is the library's")]
     pub async fn accept(place: &Place) -> Self {
         let (socket, _) = within("a dial", place.listener.as_ref().unwrap().accept()).await.unwrap();
+        Self::over(socket).await
+    }
+
+    /// Takes a dial that has been accepted, up to the hello.
+    #[expect(clippy::result_large_err, reason = "the callback's form is the library's")]
+    pub async fn over(socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
         let mut head = None;
         let look = |request: &Request, response: Response| {
             assert_eq!(request.uri().path(), LINK_PATH);
@@ -138,6 +143,21 @@ impl Link {
     /// Hangs up.
     pub fn cut(self) {
         self.opener.close();
+    }
+
+    /// Opens a stream that the monitor need not answer.
+    pub async fn open_unanswered(&self, what: &StreamOpen) -> LinkStream {
+        within(what, self.opener.open(what)).await.unwrap()
+    }
+
+    /// Says something that may be no word.
+    pub async fn say_raw(&mut self, value: &serde_json::Value) {
+        within(value, self.writer.send_json(value)).await.unwrap();
+    }
+
+    /// Whether no stream can be had.
+    pub async fn is_busy(&self, what: &StreamOpen) -> bool {
+        matches!(self.opener.open(what).await, Err(wharf_link::LinkError::Busy))
     }
 
     /// Opens a stream; the monitor's answer to it.

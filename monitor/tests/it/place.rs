@@ -210,15 +210,17 @@ impl Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
-        // Twice: the second one does not wait for a launcher.
-        for _ in 0..2 {
-            if matches!(self.0.try_wait(), Ok(None)) {
-                let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
-                let give_up = Instant::now() + Duration::from_secs(4);
-                while Instant::now() < give_up && matches!(self.0.try_wait(), Ok(None)) {
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-            }
+        if !matches!(self.0.try_wait(), Ok(None)) {
+            return;
+        }
+        let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
+        let children = format!("/proc/{0}/task/{0}/children", self.0.id());
+        let give_up = Instant::now() + Duration::from_secs(5);
+        // Once nothing of its session is left it would only wait for a launcher.
+        while Instant::now() < give_up
+            && std::fs::read_to_string(&children).is_ok_and(|left| !left.is_empty())
+        {
+            std::thread::sleep(Duration::from_millis(10));
         }
         let _ = self.0.kill();
         let _ = self.0.wait();
