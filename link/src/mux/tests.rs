@@ -105,3 +105,88 @@ async fn a_closed_link_is_gone_for_both() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_stream_that_the_monitor_opens_ends_the_link() {
+    let (here, there) = tokio::io::duplex(64 * 1024);
+    let (opener, driver) = launcher(here);
+    let driving = tokio::spawn(driver);
+    let mut hostile = Connection::new(there.compat(), config(), Mode::Server);
+    let opening = tokio::spawn(async move {
+        let mut stream = std::future::poll_fn(|context| hostile.poll_new_outbound(context)).await.unwrap();
+        let write = tokio::spawn(async move {
+            let _ = futures_util::AsyncWriteExt::write_all(&mut stream, b"hello").await;
+            let _ = futures_util::AsyncWriteExt::flush(&mut stream).await;
+            stream
+        });
+        while let Some(Ok(_)) = std::future::poll_fn(|context| hostile.poll_next_inbound(context)).await {}
+        drop(write);
+    });
+    within(async {
+        opener.gone().await;
+        driving.await.unwrap();
+        assert!(matches!(opener.open(&StreamOpen::Connect).await, Err(LinkError::Gone)));
+        opening.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_no_link_at_all_ends_it_for_both() {
+    for text in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 4096]] {
+        let (here, mut there) = tokio::io::duplex(64 * 1024);
+        let (opener, driver) = launcher(here);
+        let driving = tokio::spawn(driver);
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut there, text).await;
+        within(opener.gone()).await;
+        within(driving).await.unwrap();
+        let (here, mut there) = tokio::io::duplex(64 * 1024);
+        let mut acceptor = monitor(here);
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut there, text).await;
+        assert!(within(acceptor.accept()).await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_bad_frame_ends_only_its_own_stream() {
+    let (here, there) = tokio::io::duplex(64 * 1024);
+    let mut raw = Connection::new(here.compat(), config(), Mode::Client);
+    let (wanted, mut want) = mpsc::channel::<oneshot::Sender<yamux::Stream>>(4);
+    tokio::spawn(async move {
+        let mut reply = None;
+        std::future::poll_fn(|context| {
+            loop {
+                if reply.is_none()
+                    && let Poll::Ready(Some(next)) = want.poll_recv(context)
+                {
+                    reply = Some(next);
+                }
+                if reply.is_some()
+                    && let Poll::Ready(Ok(stream)) = raw.poll_new_outbound(context)
+                {
+                    let _ = reply.take().map(|reply| reply.send(stream));
+                    continue;
+                }
+                return raw.poll_next_inbound(context).map(|_| ());
+            }
+        })
+        .await;
+    });
+    let open = || async {
+        let (reply, stream) = oneshot::channel();
+        wanted.send(reply).await.unwrap();
+        stream.await.unwrap()
+    };
+    let mut acceptor = monitor(there);
+    within(async {
+        let mut bad = open().await;
+        futures_util::AsyncWriteExt::write_all(&mut bad, b"\xff\xff\xff\xff\x10").await.unwrap();
+        let mut stream = acceptor.accept().await.unwrap();
+        assert!(matches!(stream.reader.recv().await, Err(FrameError::Bad(_))));
+        let mut good = open().await;
+        futures_util::AsyncWriteExt::write_all(&mut good, b"\x00\x00\x00\x05\x10true").await.unwrap();
+        let mut stream = acceptor.accept().await.unwrap();
+        assert!(stream.reader.recv_json::<bool>().await.unwrap());
+    })
+    .await;
+}

@@ -40,7 +40,6 @@ impl Link {
     }
 
     /// Takes a dial that has been accepted, up to the hello.
-    #[expect(clippy::result_large_err, reason = "the callback's form is the library's")]
     pub async fn over(socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
         let mut head = None;
         let look = |request: &Request, response: Response| {

@@ -447,7 +447,7 @@ async fn a_tunnel_is_over_when_either_end_is_gone() {
 #[tokio::test]
 async fn an_endpoint_that_is_not_there_is_refused() {
     let place = Place::new(&["sleep", "1000"]).with(|bootstrap| {
-        bootstrap.endpoints = vec![endpoint("db", None, Some("/nowhere/at/all".to_owned()))]
+        bootstrap.endpoints = vec![endpoint("db", None, Some("/nowhere/at/all".to_owned()))];
     });
     let _job = place.run();
     let link = place.link().await;
