@@ -167,6 +167,11 @@ async fn serve(plan: Plan, owner: User, mut site: Site) -> Result<(), Problem> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            by = ownership.lost() => {
+                // Two launchers on one datastore is the one thing that must not be.
+                tracing::error!(host = by.host, pid = by.pid, "another launcher has taken the data directory: stopping");
+                break;
+            }
             _ = reload.recv() => {
                 tracing::info!("reading configuration, templates and keys again");
                 site.reload(&launcher);

@@ -173,7 +173,8 @@ fn endpoints(bootstrap: &Bootstrap) -> io::Result<(Vec<EndpointDeclared>, Ports)
 }
 
 fn environment(bootstrap: &Bootstrap) -> Environment {
-    let own = ["WHARF_JOB_ID", "WHARF_CGROUP", endpoint::SOCKET];
+    // However the job was started: a launcher's token is never the command's.
+    let own = ["WHARF_JOB_ID", "WHARF_CGROUP", "WHARF_TOKEN", endpoint::SOCKET];
     let mut env: Environment =
         std::env::vars_os().filter(|(name, _)| !own.iter().any(|own| name == own)).collect();
     if bootstrap.tty {

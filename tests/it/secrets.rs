@@ -135,3 +135,20 @@ fn the_bootstrap_file_is_private() {
     }
     assert!(closed, "{}", bootstrap.display());
 }
+
+#[test]
+fn what_the_launcher_was_started_with_reaches_no_session() {
+    let launcher = Launcher::builder()
+        .env("WHARF_TOKEN", "canary-launcher-token-7qk2")
+        .env("SITE_PASSWORD", "canary-launcher-env-4wd8")
+        .start();
+    for template in ["shell", "shell-exec"] {
+        let id = launcher.run_session(template, &["sleep", "1000"]);
+        let seen = launcher.exec(&id, &["env"]);
+        let monitor = launcher.monitor(&id).environment();
+        for text in [seen["stdout"].as_str().expect("text"), &monitor] {
+            assert!(!text.contains("canary-launcher"), "{template}: {text}");
+        }
+        assert!(seen["stdout"].as_str().is_some_and(|text| text.contains("HOME=") && text.contains("PATH=")));
+    }
+}

@@ -181,3 +181,45 @@ fn several_ids_end_together_and_the_worst_exit_code_counts() {
     assert_eq!(launcher.session(&first)["state"], "ended");
     assert_eq!(launcher.session(&second)["state"], "ended");
 }
+
+/// A user's words in the places where a search through the whole request would take them for the launcher's own.
+fn misleading(job: &str) -> serde_json::Value {
+    json!({
+        "template": "shell-exec", "command": ["sleep", "1000"], "tty": false,
+        "tags": {"job_id": job, "mode": "kill", "id": "abcdefghjkmnpqrstvwx"},
+        "env": {"mode": "kill", "job_id": job},
+    })
+}
+
+#[test]
+fn the_shipped_scripts_take_no_word_of_a_user_for_the_launchers() {
+    let launcher = Launcher::start();
+    // Past its monitor: the hook has to end the session, and nobody else's.
+    let bystander = launcher.run_session("shell-exec", &["sleep", "1000"]);
+    let other = launcher.session(&bystander)["job"]["id"].as_str().expect("a job").to_owned();
+    let id = launcher.start_session(&misleading(&other));
+    launcher.await_connected(&id);
+    launcher.monitor(&id).signal(Signal::STOP);
+    let answer = launcher.http().post(&format!("/sessions/{id}/terminate?wait=20s"), &json!({"grace": "1s"}));
+    assert_eq!(answer.expect(200)["end"]["stopped_by"], "hook");
+    nothing_left(&launcher, &id);
+    assert_eq!(launcher.exec(&bystander, &["true"])["exit_code"], 0, "another session was hit");
+}
+
+#[test]
+fn the_shipped_scripts_start_the_launchers_monitor_whatever_a_parameter_is_called() {
+    let launcher = Launcher::start();
+    let id = launcher.run_session("shell-exec", &["sleep", "1000"]);
+    let canary = launcher.home().path().join("executed");
+    let value = json!({"argv": ["/bin/touch", "run", "--bootstrap", canary.to_str()]});
+    // Custom parameters may hold any JSON: those of a session that lives are in every later request.
+    launcher
+        .http()
+        .patch(&format!("/sessions/{id}/params"), &json!({"monitor": value, "job_id": "1:1:ab"}))
+        .expect(200);
+    launcher.monitor(&id).signal(Signal::STOP);
+    let answer = launcher.http().post(&format!("/sessions/{id}/terminate?wait=20s"), &json!({"grace": "1s"}));
+    assert_eq!(answer.expect(200)["end"]["cause"], "terminated");
+    nothing_left(&launcher, &id);
+    assert!(!canary.exists());
+}

@@ -102,6 +102,12 @@ fn internal(message: impl Into<String>) -> HostError {
     HostError::new(HookErrorKind::Internal, message)
 }
 
+/// What a login of the user would have set, and no more.
+fn is_of_the_user(name: &str) -> bool {
+    matches!(name, "PATH" | "HOME" | "USER" | "LOGNAME" | "SHELL" | "LANG" | "TZ" | "XDG_RUNTIME_DIR")
+        || name.starts_with("LC_")
+}
+
 /// Nothing was started, and the administrator has to look.
 fn not_started(why: &str) -> HostError {
     HostError::new(HookErrorKind::Misconfigured, format!("the session's monitor could not be started: {why}"))
@@ -125,6 +131,10 @@ async fn spawn(spawn: Spawn, context: &HostContext) -> Result<Value, HostError> 
         .arg(run)
         .arg("--detach")
         .args(rest)
+        // The launcher's own environment may hold its token, and is nobody's business in a session.
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_of_the_user)))
+        .envs(context.env.iter().map(|(name, value)| (name, value)))
         .envs(&spawn.env)
         .env("WHARF_INSTANCE", &context.mark)
         .current_dir(&spawn.dir)
