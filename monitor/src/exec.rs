@@ -28,7 +28,7 @@ const DRAIN: Duration = Duration::from_millis(200);
 /// From the hang-up to SIGKILL, when the client is gone.
 const LAST: Duration = Duration::from_secs(5);
 /// From the hang-up to SIGTERM.
-const HANG_UP: Duration = Duration::from_millis(250);
+const HANG_UP: Duration = Duration::from_millis(500);
 
 /// Signals that a client may send.
 fn signal(name: &str) -> Option<Signal> {

@@ -20,6 +20,7 @@ mod output;
 mod pty;
 mod reaper;
 mod spawn;
+mod stop;
 mod supervise;
 mod terminal;
 mod tree;

@@ -8,23 +8,23 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::Pid;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use wharf_protocol::StoppedBy;
 use wharf_protocol::monitor::{Bootstrap, EndpointDeclared, ExitReport, OnOrphan};
 use wharf_protocol::stream::Channel;
 
 use crate::monitor::{Monitor, Order};
 use crate::reaper::{Ended, Reaper};
 use crate::spawn::{self, Environment, Input, Running, Streams};
+use crate::stop::{self, Attempt};
 use crate::terminal::{COLUMNS, ROWS, Terminal};
 use crate::{bootstrap, detach, endpoint, link, say, tree};
 
@@ -32,8 +32,6 @@ use crate::{bootstrap, detach, endpoint, link, say, tree};
 const REPORT: Duration = Duration::from_secs(3600);
 /// The same, after the monitor itself was told to end.
 const HURRY: Duration = Duration::from_secs(5);
-/// From SIGTERM to SIGHUP on a terminal.
-const HANG_UP: Duration = Duration::from_millis(250);
 /// What is still in the pipes when the command has ended.
 const DRAIN: Duration = Duration::from_millis(500);
 
@@ -49,7 +47,8 @@ async fn supervise(bootstrap: Bootstrap, path: &Path) -> io::Result<u8> {
     let reaper = Reaper::start()?;
     let (orders, ordered) = mpsc::unbounded_channel();
     let mut nonce = [0; 16];
-    getrandom::fill(&mut nonce).map_err(|error| io::Error::other(error.to_string()))?;
+    getrandom::fill(&mut nonce)
+        .map_err(|error| io::Error::other(format!("no random numbers can be had: {error}")))?;
     let (endpoints, ports) = endpoints(&bootstrap)?;
     let run_dir =
         bootstrap.run_dir.clone().or_else(|| path.parent().and_then(Path::parent).map(Path::to_owned));
@@ -198,12 +197,6 @@ fn working_directory(bootstrap: &Bootstrap) -> Option<String> {
     }
 }
 
-/// What the attempts to end it have come to.
-const NOTHING: u8 = 0;
-const COMMAND: u8 = 1;
-const SIGNAL: u8 = 2;
-const KILL: u8 = 3;
-
 /// The command, from start to end: the report, the code, and whether nobody waits for the report.
 async fn command(
     monitor: &Arc<Monitor>,
@@ -231,7 +224,7 @@ async fn command(
     prefer_to_lose(pid);
     let copying = copy(monitor, streams);
     let oom_before = oom_kills();
-    let attempt = Arc::new(AtomicU8::new(NOTHING));
+    let attempt = Arc::new(Attempt::default());
     let mut stopping: Option<(tokio::task::JoinHandle<()>, Instant)> = None;
     let mut by_launcher = false;
     let mut over = false;
@@ -271,14 +264,14 @@ async fn command(
             && stopping.is_none()
         {
             let until = Instant::now() + grace;
-            let stop = tokio::spawn(self::stop(Arc::clone(monitor), pid, until, Arc::clone(&attempt)));
+            let stop = tokio::spawn(stop::stop(Arc::clone(monitor), pid, until, Arc::clone(&attempt)));
             stopping = Some((stop, until));
         }
     };
     monitor.closing.store(true, Ordering::Relaxed);
-    if let Some((stop, until)) = stopping {
-        stop.abort();
-        rest(pid, until, &attempt).await;
+    if let Some((stopping, until)) = stopping {
+        stopping.abort();
+        stop::rest(pid, until, &attempt).await;
     }
     tree::sweep(Duration::from_secs(1)).await;
     let _ = tokio::time::timeout(DRAIN, async {
@@ -288,12 +281,7 @@ async fn command(
     })
     .await;
     let mut report = report(ended);
-    let stopped_by = match attempt.load(Ordering::SeqCst) {
-        COMMAND => Some(StoppedBy::Command),
-        SIGNAL => Some(StoppedBy::Signal),
-        KILL => Some(StoppedBy::Kill),
-        _ => None,
-    };
+    let stopped_by = attempt.word();
     if by_launcher {
         report.stopped_by = stopped_by;
     } else if orphaned {
@@ -330,68 +318,8 @@ fn report(ended: Ended) -> ExitReport {
     }
 }
 
-/// Ends the command: cleanly if it lets us.
-async fn stop(monitor: Arc<Monitor>, pid: Pid, until: Instant, attempt: Arc<AtomicU8>) {
-    let half = until - until.saturating_duration_since(Instant::now()) / 2;
-    if let Some(argv) = monitor.bootstrap.stop.clone().filter(|argv| !argv.is_empty()) {
-        attempt.store(COMMAND, Ordering::SeqCst);
-        match spawn::start(&monitor.reaper, &argv, &monitor.env, monitor.cwd.as_deref(), Input::Null) {
-            Ok(Running { pid, end, streams }) => {
-                let copying = copy(&monitor, streams);
-                // Half the time for it and for what it set going; SIGTERM gets the other half.
-                let ended = tokio::time::timeout_at(half, end).await;
-                if ended.is_err() {
-                    let _ = kill_process_group(pid, Signal::KILL);
-                } else {
-                    tokio::time::sleep_until(half).await;
-                }
-                for copying in copying {
-                    copying.abort();
-                }
-            }
-            Err(error) => {
-                say(&format!("the stop command cannot be executed: {}", spawn::failure(&argv, &error).1));
-            }
-        }
-    }
-    attempt.store(SIGNAL, Ordering::SeqCst);
-    let _ = kill_process_group(pid, Signal::TERM);
-    // Also one that somebody has stopped is to end cleanly.
-    let _ = kill_process_group(pid, Signal::CONT);
-    if monitor.bootstrap.tty {
-        // One that catches SIGTERM ends its own way; a shell waits for the hang-up.
-        tokio::time::sleep_until(until.min(Instant::now() + HANG_UP)).await;
-        let _ = kill_process_group(pid, Signal::HUP);
-        let _ = kill_process_group(pid, Signal::CONT);
-    }
-    tokio::time::sleep_until(until).await;
-    attempt.store(KILL, Ordering::SeqCst);
-    if !tree::kill().await {
-        say("some processes of the session cannot be killed");
-    }
-}
-
-/// The leader is gone: the others of its group were told the same and have the same time, to save their work.
-async fn rest(group: Pid, until: Instant, attempt: &AtomicU8) {
-    // Not told twice: many programs take the second time for "at once".
-    if attempt.load(Ordering::SeqCst) < SIGNAL {
-        for pid in tree::group(group) {
-            let _ = kill_process(pid, Signal::TERM);
-            let _ = kill_process(pid, Signal::CONT);
-        }
-    }
-    while !tree::group(group).is_empty() {
-        if Instant::now() >= until {
-            attempt.store(KILL, Ordering::SeqCst);
-            tree::kill().await;
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 /// Keeps and shows what a program prints.
-fn copy(monitor: &Arc<Monitor>, streams: Streams) -> Vec<tokio::task::JoinHandle<()>> {
+pub(crate) fn copy(monitor: &Arc<Monitor>, streams: Streams) -> Vec<tokio::task::JoinHandle<()>> {
     match streams {
         Streams::Terminal(pty) => {
             let _ = monitor.terminal.set(Terminal::new(pty.clone()));

@@ -6,9 +6,11 @@
 #![allow(clippy::unwrap_used, reason = "test code: a failure is to stop the test")]
 #![allow(unreachable_pub, reason = "one program, no library")]
 
+mod endpoints;
 mod ends;
+mod execs;
 mod launcher;
 mod linking;
 mod place;
 mod starting;
-mod streams;
+mod viewing;

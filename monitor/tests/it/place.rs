@@ -169,6 +169,14 @@ impl Place {
     }
 }
 
+/// A session that only waits.
+pub async fn idle() -> (Place, Job, Link) {
+    let place = Place::new(&["sleep", "1000"]);
+    let job = place.run();
+    let link = place.link().await;
+    (place, job, link)
+}
+
 /// Signs.
 pub fn sign(key: &SigningKey, purpose: Purpose, value: &impl serde::Serialize) -> String {
     let payload = serde_json::to_vec(value).unwrap();
