@@ -130,19 +130,26 @@ pub(crate) async fn exec(monitor: &Monitor, stream: LinkStream, start: ExecStart
         }
     };
     reading_gone.abort();
+    if outcome.is_none() {
+        // Whatever it still prints is taken and dropped: a closed pipe would kill it in the middle of its last words.
+        tokio::select! {
+            () = abandon(pid) => {}
+            () = async {
+                while output.recv().await.is_some() {}
+                std::future::pending::<()>().await;
+            } => {}
+        }
+    }
     for copying in copying {
         copying.abort();
     }
-    match outcome {
-        Some(ended) => {
-            let exit = match ended {
-                Ended::Code(code) => Exit { code: Some(code), signal: None },
-                Ended::Signal(signal) => Exit { code: None, signal: Some(signal) },
-            };
-            let _ = writer.send_json(&ServerControl::Exit(exit)).await;
-            writer.close().await;
-        }
-        None => abandon(pid).await,
+    if let Some(ended) = outcome {
+        let exit = match ended {
+            Ended::Code(code) => Exit { code: Some(code), signal: None },
+            Ended::Signal(signal) => Exit { code: None, signal: Some(signal) },
+        };
+        let _ = writer.send_json(&ServerControl::Exit(exit)).await;
+        writer.close().await;
     }
 }
 

@@ -54,16 +54,14 @@ pub(crate) async fn stop(monitor: Arc<Monitor>, pid: Pid, until: Instant, attemp
         attempt.set(COMMAND);
         match spawn::start(&monitor.reaper, &argv, &monitor.env, monitor.cwd.as_deref(), Input::Null) {
             Ok(Running { pid, end, streams }) => {
-                let copying = copy(&monitor, streams);
+                // Kept on as long as somebody has it open: what it set going must not die of a closed pipe.
+                drop(copy(&monitor, streams));
                 // Half the time for it and for what it set going; SIGTERM gets the other half.
                 let ended = tokio::time::timeout_at(half, end).await;
                 if ended.is_err() {
                     let _ = kill_process_group(pid, Signal::KILL);
                 } else {
                     tokio::time::sleep_until(half).await;
-                }
-                for copying in copying {
-                    copying.abort();
                 }
             }
             Err(error) => {

@@ -115,8 +115,10 @@ async fn an_exec_on_a_terminal_has_one_of_the_right_size() {
 #[tokio::test]
 async fn a_client_that_leaves_ends_its_exec() {
     let (place, _job, link) = idle().await;
-    let script = "trap 'echo told >told; exit' HUP; sleep 1000 & echo $! >pid; while :; do sleep 0.1; done";
-    let exec = link.exec(&["sh", "-c", script]).await;
+    // It still has something to print when it hears that nobody reads any more.
+    let last = "echo out; echo err >&2; echo told >told; exit";
+    let script = format!("trap '{last}' HUP; sleep 1000 & echo $! >pid; while :; do sleep 0.1; done");
+    let exec = link.exec(&["sh", "-c", &script]).await;
     let pid = pid_in(&place.path("pid")).await;
     drop(exec);
     until("the group is gone", || (!lives(pid)).then_some(())).await;
