@@ -89,7 +89,9 @@ fn main() -> ExitCode {
         }
         Command::Detached { bootstrap } => detach::detached(&bootstrap).and_then(|own| {
             let code = supervise::run(&bootstrap);
-            own.map(cgroup::Own::leave);
+            if let Some(own) = own {
+                own.leave();
+            }
             code
         }),
         Command::Endpoint { command: EndpointCommand::Add { name, kind, place } } => {
