@@ -15,6 +15,8 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod job;
+#[cfg(test)]
+mod lifecycle;
 pub(crate) mod monitor;
 mod submit;
 mod terminate;

@@ -11,11 +11,11 @@ use crate::testing::store::record;
 
 const NOW: i64 = 1_000_000_000;
 
-fn at(seconds: i64) -> Time {
+pub(super) fn at(seconds: i64) -> Time {
     Time::from_millis(NOW + seconds * 1000)
 }
 
-fn session() -> Session {
+pub(super) fn session() -> Session {
     let mut record = record(1);
     record.created_at = at(0);
     record.stage =
@@ -24,11 +24,11 @@ fn session() -> Session {
 }
 
 /// A session after those events, one second apart.
-fn after(events: &[Event]) -> (Session, Vec<Effect>) {
+pub(super) fn after(events: &[Event]) -> (Session, Vec<Effect>) {
     follow(session(), events)
 }
 
-fn follow(mut session: Session, events: &[Event]) -> (Session, Vec<Effect>) {
+pub(super) fn follow(mut session: Session, events: &[Event]) -> (Session, Vec<Effect>) {
     let mut effects = Vec::new();
     for (second, event) in (1..).zip(events) {
         let step = step(&session, event, at(second));
@@ -38,7 +38,7 @@ fn follow(mut session: Session, events: &[Event]) -> (Session, Vec<Effect>) {
     (session, effects)
 }
 
-fn submitted(job: &str) -> Event {
+pub(super) fn submitted(job: &str) -> Event {
     answered(1, job)
 }
 
@@ -47,24 +47,24 @@ fn answered(attempt: u32, job: &str) -> Event {
     Event::SubmitAnswered { attempt, outcome: Ok(submitted) }
 }
 
-fn refused(kind: HookErrorKind) -> Event {
+pub(super) fn refused(kind: HookErrorKind) -> Event {
     Event::SubmitAnswered { attempt: 1, outcome: Err(HookError::new(kind, "no")) }
 }
 
-fn registered(number: u64) -> Event {
+pub(super) fn registered(number: u64) -> Event {
     let incarnation = Incarnation { attempt: 1, restarts: 0, number };
     Event::Registered { incarnation, job: Some("j1".to_owned()) }
 }
 
-fn reported(state: JobState) -> Event {
+pub(super) fn reported(state: JobState) -> Event {
     Event::Reported { job: "j1".to_owned(), report: JobReport { state, ..JobReport::default() } }
 }
 
-fn terminate() -> Event {
+pub(super) fn terminate() -> Event {
     Event::Terminate { by: "alice".to_owned(), grace: None }
 }
 
-fn exit(code: Option<i32>, signal: Option<i32>, interrupted: bool, by: Option<StoppedBy>) -> Event {
+pub(super) fn exit(code: Option<i32>, signal: Option<i32>, interrupted: bool, by: Option<StoppedBy>) -> Event {
     Event::Exited(ExitReport {
         exit_code: code,
         signal,
@@ -77,7 +77,7 @@ fn exit(code: Option<i32>, signal: Option<i32>, interrupted: bool, by: Option<St
     })
 }
 
-fn hook_answered(mode: Mode, outcome: Result<(), HookError>) -> Event {
+pub(super) fn hook_answered(mode: Mode, outcome: Result<(), HookError>) -> Event {
     Event::TerminateAnswered { mode, outcome }
 }
 
@@ -92,7 +92,7 @@ fn phase(session: &Session) -> Option<Phase> {
     session.record.phase()
 }
 
-const RESUME: Event = Event::Resume;
+pub(super) const RESUME: Event = Event::Resume;
 
 #[test]
 fn a_recorded_session_is_submitted_once_and_then_queued() {
