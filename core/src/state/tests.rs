@@ -64,7 +64,12 @@ pub(super) fn terminate() -> Event {
     Event::Terminate { by: "alice".to_owned(), grace: None }
 }
 
-pub(super) fn exit(code: Option<i32>, signal: Option<i32>, interrupted: bool, by: Option<StoppedBy>) -> Event {
+pub(super) fn exit(
+    code: Option<i32>,
+    signal: Option<i32>,
+    interrupted: bool,
+    by: Option<StoppedBy>,
+) -> Event {
     Event::Exited(ExitReport {
         exit_code: code,
         signal,
