@@ -266,7 +266,7 @@ impl Work {
         self.effect(Effect::EndStray { job, handle });
     }
 
-    pub(super) fn find_answered(&mut self, outcome: &Result<Found, HookError>) {
+    pub(super) fn find_answered(&mut self, asked: Time, outcome: &Result<Found, HookError>) {
         match (self.stage().clone(), outcome) {
             (Stage::Pending { phase: Phase::Unknown, .. }, Ok(Found::Jobs(jobs))) => {
                 let mut jobs = jobs.iter();
@@ -278,7 +278,8 @@ impl Work {
                 }
             }
             (Stage::Pending { phase: Phase::Unknown, since, doubt, .. }, Ok(Found::No)) => {
-                let waited = self.now.since(since);
+                // By when it looked: an answer may have been long on its way.
+                let waited = asked.since(since);
                 if waited < self.step.session.record.rules.settle {
                     let left = self.step.session.record.rules.settle.saturating_sub(waited);
                     self.wake(look_again(waited).min(left), Due::Find);
