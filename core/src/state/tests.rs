@@ -178,6 +178,14 @@ fn a_lost_answer_is_looked_up_and_never_submitted_again() {
         let (session, effects) = after(&[RESUME, lost.clone(), jobs]);
         assert_eq!(session.record.job.as_ref().map(|job| job.id.as_str()), Some("j1"), "the oldest is kept");
         assert!(effects.contains(&Effect::EndStray { job: "j2".to_owned(), handle: None }));
+        // Its monitor must not take the kept job's place before the hook has ended it; nor is it found again.
+        assert_eq!(session.record.strays, ["j2"]);
+        let late = found(5, Ok(Found::Jobs(vec!["j2".to_owned()])));
+        let mut doubted = after(&[RESUME, lost.clone()]).0;
+        doubted.record.strays = vec!["j2".to_owned()];
+        let doubted = step(&doubted, &late, at(10));
+        assert_eq!(phase(&doubted.session), Some(Phase::Unknown));
+        assert!(matches!(doubted.effects[0], Effect::Wake { due: Due::Find, .. }));
         let no = found(5, Ok(Found::No));
         let (session, _) = after(&[RESUME, lost.clone(), no.clone()]);
         assert_eq!(phase(&session), Some(Phase::Unknown), "not believed before it has settled");
