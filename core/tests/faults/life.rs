@@ -21,10 +21,31 @@ use crate::world::{Fault, World};
 /// Whose life.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Script {
-    /// Its job starts, and it is ended when it runs; else it is ended in the queue.
-    pub(crate) starts: bool,
+    /// What becomes of it.
+    pub(crate) how: How,
+    /// The template has long work before the submit.
+    pub(crate) prepare: bool,
     /// The template can look jobs up.
     pub(crate) find: bool,
+}
+
+/// What becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    /// It is ended while it runs.
+    Running,
+    /// Its job never starts, and it is ended in the queue.
+    Queued,
+    /// Its link breaks for good while it runs, and then it is ended.
+    Silent,
+    /// It is purged in the queue, comes back when its job starts, and is ended then.
+    Purged,
+}
+
+impl Script {
+    pub(crate) fn new(how: How) -> Self {
+        Self { how, prepare: false, find: true }
+    }
 }
 
 /// What came of it.
@@ -34,12 +55,16 @@ pub(crate) struct Lived {
     pub(crate) complaint: Option<String>,
 }
 
+/// A job waits so long for its turn.
+const START: Duration = Duration::from_secs(10);
+
 /// Nobody waits longer, in the world's time.
 const PATIENCE: Duration = Duration::from_secs(2 * 3600);
 
 #[derive(Debug, Default)]
 struct Client {
     session: Option<SessionId>,
+    purged: bool,
     over: bool,
 }
 
@@ -116,7 +141,7 @@ async fn one_launcher(
     client: &mut Client,
 ) {
     let launcher = loop {
-        match Launcher::open(parts(world, store, data, script.find)).await {
+        match Launcher::open(parts(world, store, data, script)).await {
             Ok(launcher) => break launcher,
             Err(error) => panic!("a launcher does not begin: {error}"),
         }
@@ -151,9 +176,21 @@ async fn ask(script: Script, launcher: &Launcher, client: &mut Client) {
         }
         return;
     };
-    let Ok(session) = launcher.get(&alice, id).await else { return };
+    let session = match launcher.get(&alice, id).await {
+        Ok(session) => session,
+        Err(_) => {
+            // Done, though its answer was lost.
+            client.purged = script.how == How::Purged;
+            return;
+        }
+    };
+    let queued = session.phase == Some(wharf_protocol::Phase::Submitted);
+    if script.how == How::Purged && !client.purged && queued {
+        client.purged = launcher.purge(&alice, id).await.is_ok();
+        return;
+    }
     let ready = match session.state {
-        State::Pending => !script.starts && session.phase == Some(wharf_protocol::Phase::Submitted),
+        State::Pending => script.how == How::Queued && queued,
         State::Running => true,
         State::Ended => {
             client.over = true;
@@ -177,8 +214,12 @@ async fn monitors(
 ) {
     let jobs = world.state().jobs.clone();
     for mut job in jobs {
-        if job.alive && script.starts && world.now().since(job.taken) > Duration::from_secs(3) {
-            if let Some((id, link)) = links.get(&job.id) {
+        if job.alive && script.how != How::Queued && world.now().since(job.taken) > START {
+            if script.how == How::Silent && job.resume.is_some() {
+                if let Some((id, _)) = links.remove(&job.id) {
+                    launcher.link_lost(&id).await;
+                }
+            } else if let Some((id, link)) = links.get(&job.id) {
                 for word in link.heard() {
                     match word {
                         LauncherSays::End { .. } => {

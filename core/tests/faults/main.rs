@@ -8,7 +8,7 @@ mod life;
 mod parts;
 mod world;
 
-use life::{Script, live};
+use life::{How, Script, live};
 use world::Fault;
 
 /// Lives the whole life with every fault at every deed.
@@ -22,7 +22,7 @@ fn sweep(script: Script) {
         for fault in Fault::ALL {
             let deed = calm.deeds[at].as_str();
             let sensible = match fault {
-                Fault::Twice => matches!(deed, "find" | "status" | "terminate"),
+                Fault::Twice => matches!(deed, "prepare" | "find" | "status" | "terminate"),
                 // A datastore that says no has not written.
                 Fault::Unheard => deed != "commit",
                 Fault::KilledAndDone => deed == "submit",
@@ -42,15 +42,30 @@ fn sweep(script: Script) {
 
 #[test]
 fn a_session_that_runs_and_is_ended() {
-    sweep(Script { starts: true, find: true });
+    sweep(Script::new(How::Running));
 }
 
 #[test]
 fn a_session_that_is_ended_in_the_queue() {
-    sweep(Script { starts: false, find: true });
+    sweep(Script::new(How::Queued));
 }
 
 #[test]
 fn a_session_that_nobody_can_look_up() {
-    sweep(Script { starts: true, find: false });
+    sweep(Script { find: false, ..Script::new(How::Running) });
+}
+
+#[test]
+fn a_session_that_is_prepared_first() {
+    sweep(Script { prepare: true, ..Script::new(How::Queued) });
+}
+
+#[test]
+fn a_session_whose_monitor_falls_silent() {
+    sweep(Script::new(How::Silent));
+}
+
+#[test]
+fn a_session_that_is_purged_and_comes_back() {
+    sweep(Script::new(How::Purged));
 }

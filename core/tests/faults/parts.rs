@@ -27,9 +27,10 @@ use wharf_protocol::monitor::LauncherSays;
 use wharf_protocol::template::TemplateState;
 use wharf_protocol::{JobState, SessionId};
 
+use crate::life::Script;
 use crate::world::{Fault, Job, World};
 
-pub(crate) fn parts(world: &Arc<World>, store: &Arc<Datastore>, data: &Path, find: bool) -> Parts {
+pub(crate) fn parts(world: &Arc<World>, store: &Arc<Datastore>, data: &Path, script: Script) -> Parts {
     Parts {
         data_dir: data.to_owned(),
         node: "node".to_owned(),
@@ -43,7 +44,7 @@ pub(crate) fn parts(world: &Arc<World>, store: &Arc<Datastore>, data: &Path, fin
         },
         store: Arc::clone(store) as Arc<dyn Store>,
         hooks: Arc::new(Hooks(Arc::clone(world))),
-        catalog: Arc::new(OneTemplate(Arc::new(template(find)))),
+        catalog: Arc::new(OneTemplate(Arc::new(template(script)))),
         backends: vec![Arc::new(Plain)],
         clock: Arc::clone(world) as Arc<dyn wharf_core::clock::Clock>,
         monitor: "/monitor".into(),
@@ -52,10 +53,13 @@ pub(crate) fn parts(world: &Arc<World>, store: &Arc<Datastore>, data: &Path, fin
     }
 }
 
-fn template(find: bool) -> Template {
+fn template(script: Script) -> Template {
     let mut hooks: std::collections::BTreeSet<Hook> = [Hook::Submit, Hook::Status, Hook::Terminate].into();
-    if find {
+    if script.find {
         hooks.insert(Hook::Find);
+    }
+    if script.prepare {
+        hooks.insert(Hook::Prepare);
     }
     Template {
         name: "t".to_owned(),
@@ -221,6 +225,7 @@ impl Hooks {
                     })
                     .await
             }
+            Hook::Prepare => world.deed(name, None, || HookAnswer::Done).await,
             _ => Ok(HookAnswer::Done),
         }
         .map_err(error)
