@@ -22,7 +22,7 @@ impl Work {
                 self.keep(report);
                 match self.step.session.link {
                     LinkState::Lost { .. } | LinkState::None => {
-                        self.reported_lost(asked, report, interrupted.is_some());
+                        self.reported_lost(asked, report, interrupted.map(|was| was.at));
                     }
                     // Its monitor speaks for it; the scheduler is asked again.
                     LinkState::Connected => {}
@@ -94,16 +94,17 @@ impl Work {
         }
     }
 
-    fn reported_lost(&mut self, asked: Time, report: &JobReport, interrupted: bool) {
+    fn reported_lost(&mut self, asked: Time, report: &JobReport, interrupted: Option<Time>) {
         match report.state {
-            JobState::Queued | JobState::Held | JobState::Starting if interrupted => {
+            JobState::Queued | JobState::Held | JobState::Starting if interrupted.is_some() => {
                 self.reason("requeued", "interrupted; its job waits to run again");
             }
             JobState::Queued | JobState::Held => {
                 self.reason("requeued", "its job waits to run again");
             }
             JobState::Ended => self.job_over(report, EndCause::Vanished),
-            JobState::Gone if self.too_early(asked) && !interrupted => {}
+            // After an interruption it is believed at once, unless it was asked before that.
+            JobState::Gone if interrupted.map_or(self.too_early(asked), |at| asked < at) => {}
             JobState::Gone => self.job_over(report, EndCause::Vanished),
             JobState::Starting
             | JobState::Running

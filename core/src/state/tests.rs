@@ -388,6 +388,8 @@ fn an_interrupted_command_is_not_over_until_the_scheduler_says_so() {
     };
     let back = follow(queued, &[again]).0;
     assert_eq!(back.record.stage, Stage::Running { interrupted: None });
+    let before = step(&interrupted, &heard(0, JobState::Gone), at(50)).session;
+    assert_eq!(before.record.state(), State::Running, "asked before it was interrupted");
     let over = step(&interrupted, &reported(JobState::Gone), at(50)).session;
     assert_eq!((end(&over).cause, end(&over).signal), (EndCause::Signaled, Some(15)));
 }
