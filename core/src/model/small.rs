@@ -96,7 +96,8 @@ impl Small {
             },
             Where::Running { interrupted } => Stage::Running {
                 interrupted: interrupted.then(|| Interrupted {
-                    at: now(),
+                    // After all that was asked before anything settled.
+                    at: now().after(std::time::Duration::from_secs(1)),
                     signal: Some(15),
                     exit_code: None,
                     out_of_memory: false,

@@ -26,7 +26,7 @@ fn holds(design: &Design) {
 
 #[test]
 fn a_submit_whose_answer_is_lost() {
-    holds(&design(Left { crashes: 1, faults: 2, ..CALM }));
+    holds(&design(Left { crashes: 2, faults: 2, ..CALM }));
 }
 
 #[test]
@@ -54,13 +54,16 @@ fn links_that_break_and_commands_that_end() {
 #[test]
 fn a_job_that_is_put_back() {
     holds(&design(Left { crashes: 1, requeues: 1, ..CALM }));
-    holds(&design(Left { requeues: 1, drops: 1, ..CALM }));
+    holds(&design(Left { requeues: 2, drops: 1, ..CALM }));
     holds(&design(Left { requeues: 1, terminates: 1, ..CALM }));
+    holds(&design(Left { requeues: 1, exits: 1, ..CALM }));
 }
 
 #[test]
 fn a_hook_that_submits_twice() {
     holds(&design(Left { crashes: 1, doubles: 1, ..CALM }));
+    holds(&design(Left { doubles: 1, exits: 1, ..CALM }));
+    holds(&design(Left { doubles: 1, terminates: 1, ..CALM }));
 }
 
 #[test]
