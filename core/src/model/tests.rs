@@ -56,7 +56,9 @@ fn a_job_that_is_put_back() {
     holds(&design(Left { crashes: 1, requeues: 1, ..CALM }));
     holds(&design(Left { requeues: 2, drops: 1, ..CALM }));
     holds(&design(Left { requeues: 1, terminates: 1, ..CALM }));
-    holds(&design(Left { requeues: 1, exits: 1, ..CALM }));
+    holds(&design(Left { crashes: 1, requeues: 1, exits: 1, ..CALM }));
+    holds(&design(Left { crashes: 1, requeues: 1, drops: 1, ..CALM }));
+    holds(&design(Left { requeues: 1, purges: 2, ..CALM }));
 }
 
 #[test]

@@ -140,12 +140,8 @@ async fn one_launcher(
     data: &Path,
     client: &mut Client,
 ) {
-    let launcher = loop {
-        match Launcher::open(parts(world, store, data, script)).await {
-            Ok(launcher) => break launcher,
-            Err(error) => panic!("a launcher does not begin: {error}"),
-        }
-    };
+    let launcher =
+        Launcher::open(parts(world, store, data, script)).await.expect("nothing is in a launcher's way");
     let mut links: BTreeMap<String, (LinkId, Arc<Link>)> = BTreeMap::new();
     let begun = world.now();
     let mut quiet = 0;
@@ -176,13 +172,10 @@ async fn ask(script: Script, launcher: &Launcher, client: &mut Client) {
         }
         return;
     };
-    let session = match launcher.get(&alice, id).await {
-        Ok(session) => session,
-        Err(_) => {
-            // Done, though its answer was lost.
-            client.purged = script.how == How::Purged;
-            return;
-        }
+    let Ok(session) = launcher.get(&alice, id).await else {
+        // Done, though its answer was lost.
+        client.purged = script.how == How::Purged;
+        return;
     };
     let queued = session.phase == Some(wharf_protocol::Phase::Submitted);
     if script.how == How::Purged && !client.purged && queued {
