@@ -3,7 +3,9 @@
 //! The deciding is the real thing: `step`, `fence`, `purge_changes`. Mirrors `driver.rs`, `effects.rs` and
 //! `actions/monitors.rs`; change it with them.
 
+use std::sync::OnceLock;
 use wharf_protocol::Time;
+
 use wharf_protocol::monitor::{Incarnation, LinkClaim, Resume};
 
 use super::moves::{Move, say};
@@ -16,12 +18,18 @@ use crate::state::{Effect, Event, Session, Step, step};
 use crate::testing::store::record;
 
 /// The record that all records of a world are like.
-pub(super) fn pattern(design: &Design) -> Record {
-    let mut record = record(1);
-    record.created_at = now();
-    record.rules.find = design.find;
-    record.rules.requeue = design.requeue;
-    record
+pub(super) fn pattern(design: &Design) -> &'static Record {
+    static PATTERNS: [OnceLock<Record>; 4] = [const { OnceLock::new() }; 4];
+    let at = usize::from(design.find) + 2 * usize::from(design.requeue);
+    PATTERNS[at].get_or_init(|| {
+        let mut record = record(1);
+        record.created_at = now();
+        record.tags.clear();
+        record.command.clear();
+        record.rules.find = design.find;
+        record.rules.requeue = design.requeue;
+        record
+    })
 }
 
 fn link_state(driver: &Driver) -> LinkState {
@@ -37,7 +45,7 @@ fn decide(world: &World, design: &Design, event: &Event, is_late: bool) -> Step 
     let driver = world.driver.as_ref().expect("events go to a driver");
     let kept = world.kept.as_ref().expect("a driver has a record");
     let mut session = Session {
-        record: kept.record(&pattern(design)),
+        record: kept.record(pattern(design)),
         link: link_state(driver),
         acknowledged: driver.acknowledged,
         boot: Time::from_millis(0),
@@ -58,7 +66,7 @@ fn decide(world: &World, design: &Design, event: &Event, is_late: bool) -> Step 
                     retries: 0,
                     doubt: false,
                 };
-                session.record = Small { at: recorded, ..kept.clone() }.record(&pattern(design));
+                session.record = Small { at: recorded, ..kept.clone() }.record(pattern(design));
             }
         }
         Event::Registered { .. } if design.is(Mutant::TerminateNotSticky) => session.record.wish = None,
@@ -266,7 +274,7 @@ pub(super) fn register(world: &World, design: &Design, at: usize) -> Vec<Move> {
         kept.at = Where::Running { interrupted: false };
     }
     let driver = next.driver.get_or_insert_default();
-    let mut record = next.kept.as_ref().expect("just made sure").record(&pattern(design));
+    let mut record = next.kept.as_ref().expect("just made sure").record(pattern(design));
     if design.is(Mutant::StraysWelcome) {
         record.strays.clear();
     }
@@ -347,7 +355,7 @@ pub(super) fn purge(world: &World, design: &Design) -> Option<Move> {
         // A stopped monitor does not answer, though its link is there.
         next.left.faults -= 1;
     }
-    let changes = crate::driver::purge_changes(&kept.record(&pattern(design)), now());
+    let changes = crate::driver::purge_changes(&kept.record(pattern(design)), now());
     let over = changes
         .iter()
         .any(|change| matches!(change, crate::store::Change::Tombstone(tombstone) if tombstone.over));

@@ -374,7 +374,7 @@ fn monitor(world: &World, design: &Design, at: usize, out: &mut Vec<Move>) {
 /// A session that was just recorded and acknowledged, and nothing else.
 pub(super) fn beginning(design: &Design) -> World {
     World {
-        kept: Some(Small::of(&super::mirror::pattern(design))),
+        kept: Some(Small::of(super::mirror::pattern(design))),
         tombstone: false,
         up: false,
         driver: None::<Driver>,
