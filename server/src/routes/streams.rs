@@ -340,11 +340,14 @@ pub(super) async fn logs(
                 _ = entry.cut() => return None,
             };
             match frame {
-                Ok(Some(Frame::Data(_, data))) => {
-                    return Some((Ok::<_, std::convert::Infallible>(data), (reader, writer, entry)));
+                Ok(Some(Frame::Data(_, data))) => return Some((Ok(data), (reader, writer, entry))),
+                // Said by the monitor: everything was.
+                Ok(Some(Frame::Control(_))) => return None,
+                // Not an end: a body that stops short is told from a whole one.
+                Ok(None) | Err(_) => {
+                    let lost = std::io::Error::from(std::io::ErrorKind::ConnectionAborted);
+                    return Some((Err(lost), (reader, writer, entry)));
                 }
-                Ok(Some(Frame::Control(_))) => {}
-                Ok(None) | Err(_) => return None,
             }
         }
     });
