@@ -19,6 +19,7 @@ use std::sync::Arc;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 
+use crate::exec::child::Child;
 use crate::stage::{Reply, Stage, Step};
 
 /// Tools that only compute, or work on files that they are given.
@@ -119,6 +120,7 @@ const STAND_IN: &str = r#"#!/bin/sh
 PATH='@PATH@'
 d=$(mktemp -d '@CALLS@/call.XXXXXXXXXX') || exit 97
 cat "/proc/$$/environ" >"$d/environ"
+pwd >"$d/cwd"
 { printf '%s\0' "${0##*/}"; for word do printf '%s\0' "$word"; done; } >"$d/argv"
 group=$(sed 's/.*) //' "/proc/$$/stat" | cut -d' ' -f3)
 if [ "$(readlink "/proc/$$/fd/0")" != "$(readlink "/proc/$group/fd/0")" ]; then
@@ -246,7 +248,7 @@ impl Farm {
     }
 
     /// Answers stand-ins as the stage says, until dropped.
-    pub(crate) fn serve(&self, stage: Arc<dyn Stage>) -> io::Result<Service> {
+    pub(crate) fn serve(&self, stage: Arc<dyn Stage>, path: String) -> io::Result<Service> {
         // Open for both, so that the end of one writer is not the end of all.
         let mut ring = pipe::OpenOptions::new().read_write(true).open_receiver(self.ring())?;
         let calls = self.calls();
@@ -262,7 +264,7 @@ impl Farm {
                     }
                     let name = String::from_utf8_lossy(&std::mem::take(&mut line)).into_owned();
                     let dir = calls.join(format!("call.{name}"));
-                    if let Err(error) = answer(&dir, stage.as_ref()).await {
+                    if let Err(error) = answer(&dir, stage.as_ref(), &path).await {
                         tracing::debug!(%error, dir = %dir.display(), "a stand-in got no answer");
                     }
                 }
@@ -284,13 +286,16 @@ impl Drop for Service {
     }
 }
 
-async fn answer(dir: &Path, stage: &dyn Stage) -> io::Result<()> {
+async fn answer(dir: &Path, stage: &dyn Stage, path: &str) -> io::Result<()> {
     let step = step(dir)?;
-    let reply = stage.step(&step).unwrap_or_else(|| Reply {
-        status: 127,
-        stderr: format!("{}: not in this rehearsal\n", step.argv.join(" ")).into_bytes(),
-        ..Reply::default()
-    });
+    let reply = match stage.step(&step) {
+        Some(reply) => reply,
+        None => {
+            let reply = really(&step, dir, path).await;
+            stage.ended(&step, &reply);
+            reply
+        }
+    };
     std::fs::write(dir.join("stdout"), &reply.stdout)?;
     std::fs::write(dir.join("stderr"), &reply.stderr)?;
     let status = reply.signal.map_or_else(|| reply.status.to_string(), |signal| format!("-{signal}"));
@@ -310,6 +315,40 @@ async fn answer(dir: &Path, stage: &dyn Stage) -> io::Result<()> {
         }
     }
     Err(io::ErrorKind::TimedOut.into())
+}
+
+/// Runs the command that a stand-in stands for.
+async fn really(step: &Step, dir: &Path, path: &str) -> Reply {
+    let name = step.argv.first().map_or("", String::as_str);
+    let found = path.split(':').map(|dir| Path::new(dir).join(name)).find(|path| path.is_file());
+    let not_there = |why: String| Reply {
+        status: 127,
+        stderr: format!("{name}: {why}\n").into_bytes(),
+        ..Reply::default()
+    };
+    let Some(program) = found else { return not_there("not found".to_owned()) };
+    let mut argv = step.argv.clone();
+    if let Some(first) = argv.first_mut() {
+        *first = program.display().to_string();
+    }
+    let mut env = step.env.clone();
+    env.insert("PATH".to_owned(), path.to_owned());
+    let cwd = std::fs::read_to_string(dir.join("cwd")).unwrap_or_default();
+    let child = Child {
+        argv,
+        env: env.into_iter().collect(),
+        cwd: cwd.trim_end_matches('\n').into(),
+        stdin: step.stdin.clone(),
+        stdout_max: 4 << 20,
+        stdout_over_is_an_error: false,
+        stderr_max: crate::exec::STDERR_MAX,
+        deadline: tokio::time::Instant::now() + std::time::Duration::from_secs(60),
+        cancel: tokio_util::sync::CancellationToken::new(),
+    };
+    match child.run(|_| ()).await {
+        Ok(ended) => Reply::of(&ended),
+        Err(error) => not_there(error.to_string()),
+    }
 }
 
 fn step(dir: &Path) -> io::Result<Step> {

@@ -15,9 +15,11 @@ pub mod case;
 mod check;
 mod farm;
 mod golden;
+mod inject;
 mod lint;
 mod rehearsal;
 mod request;
+mod run;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -33,7 +35,9 @@ use wharf_protocol::{SessionId, TraceId};
 pub use api::{API, ApiItem};
 pub use case::{Case, Expect, Mock};
 pub use golden::CaseReport;
+pub use inject::{InjectFailure, InjectReport};
 pub use request::SESSION;
+pub use run::{Asked, Planned, RunError, RunReport};
 
 use crate::load::Version;
 use crate::load::files::Files;
@@ -208,6 +212,12 @@ impl Bench {
         self.farm.get().ok_or_else(|| BenchError::NoTemplate { name: self.name.clone(), hint: String::new() })
     }
 
+    /// Where real commands are found.
+    fn real_path(&self) -> String {
+        let own = self.built.iter().flat_map(|version| version.run.path.iter().map(String::as_str));
+        own.chain([self.path.as_str()]).collect::<Vec<_>>().join(":")
+    }
+
     /// Whether that hook is an executable.
     fn is_executable(version: &Version, hook: Hook) -> bool {
         let level = version.hooks.get(&hook).and_then(|level| version.levels.get(*level));
@@ -224,6 +234,16 @@ impl Bench {
         names.below(&self.data.path().join("builtin"), "[0-9a-f]{64}", "{template}");
         if let Some(dir) = &self.dir {
             names.plain(dir, "{template}");
+        }
+        if attempt.mode == Mode::Watch {
+            // A case is written with the stand-ins that it will be run with.
+            for (name, file) in &version.run.secrets {
+                let secret = std::fs::read_to_string(file).unwrap_or_default();
+                let secret = secret.trim_end_matches(['\r', '\n']);
+                if !secret.is_empty() {
+                    names.plain(Path::new(secret), &format!("secret-{name}"));
+                }
+            }
         }
         let mut path = None;
         let mut farm = None;
@@ -257,7 +277,7 @@ impl Bench {
         let stage: Arc<dyn crate::stage::Stage> = Arc::<Rehearsal>::clone(&rehearsal);
         let _service = match farm {
             Some(farm) => Some(
-                farm.serve(Arc::clone(&stage))
+                farm.serve(Arc::clone(&stage), self.real_path())
                     .map_err(|source| BenchError::Io { path: farm.bin(), source })?,
             ),
             None => None,

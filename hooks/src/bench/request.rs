@@ -180,7 +180,8 @@ pub(crate) fn filled(hook: Hook, template: &Template, given: &Value) -> Value {
     request
 }
 
-fn overlay(below: &mut Value, above: &Value) {
+/// Lays one value over another: objects merge, everything else is replaced.
+pub(crate) fn overlay(below: &mut Value, above: &Value) {
     match (below, above) {
         (Value::Object(below), Value::Object(above)) => {
             for (name, value) in above {

@@ -99,7 +99,7 @@ pub(crate) fn spawn_failure(error: &std::io::Error) -> HookErrorKind {
 }
 
 /// The word for `effect` in a trace.
-const fn effect_of(hook: Hook) -> &'static str {
+pub(crate) const fn effect_of(hook: Hook) -> &'static str {
     match hook {
         Hook::Options | Hook::Validate | Hook::Select | Hook::Find | Hook::Status | Hook::Logs => "read",
         Hook::Prepare

@@ -3,6 +3,8 @@
 //! `list` and `show` ask a launcher; everything else works on a directory or a name here, without one.
 
 mod check;
+mod inject;
+mod run;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -37,11 +39,9 @@ pub(super) async fn run(context: &Context, command: TemplateCommand) -> Outcome 
             Ok(0)
         }
         TemplateCommand::Check(args) => check::run(context, &args),
-        TemplateCommand::Test(args) => test::run(context, args).await,
-        TemplateCommand::New(_)
-        | TemplateCommand::Run(_)
-        | TemplateCommand::Types(_)
-        | TemplateCommand::Doctor(_) => Ok(0),
+        TemplateCommand::Test(args) => test::test(context, args).await,
+        TemplateCommand::Run(args) => run::run(context, args).await,
+        TemplateCommand::New(_) | TemplateCommand::Types(_) | TemplateCommand::Doctor(_) => Ok(0),
     }
 }
 
@@ -73,6 +73,16 @@ fn bench(context: &Context, word: &str) -> Outcome<Bench> {
         user: owner.name,
     };
     Bench::open(config, &target(word)).map_err(failure)
+}
+
+/// A word as a shell would need it.
+fn word(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "_./:@%+,=-".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 /// What a bench says, as a problem.

@@ -8,16 +8,36 @@ use serde_json::{Value, json};
 use wharf_hooks::bench::{Bench, BenchError, Case, CaseReport};
 use wharf_protocol::{ErrorCode, Problem};
 
-use super::{Context, FAILED, check, failure};
+use super::{Context, FAILED, check, failure, inject, run};
 use crate::args::Format;
 use crate::args::admin::TemplateTest;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Output, escape};
 
-pub(super) async fn run(context: &Context, args: TemplateTest) -> Outcome {
+pub(super) async fn test(context: &Context, args: TemplateTest) -> Outcome {
     let bench = super::bench(context, &args.template)?;
     bench.template().map_err(failure)?;
-    golden(context, &bench, &args).await
+    if args.inject {
+        return inject::run(context, &bench).await;
+    }
+    match &args.record {
+        Some(hook) => record(context, &bench, hook, args.request.as_deref()).await,
+        None => golden(context, &bench, &args).await,
+    }
+}
+
+/// Runs a hook for real and writes what happened as a new case.
+async fn record(context: &Context, bench: &Bench, hook: &str, file: Option<&Path>) -> Outcome {
+    let Some(dir) = bench.dir() else {
+        return Err(failure(BenchError::Shipped(bench.name().to_owned())));
+    };
+    let hook = run::hook(hook)?;
+    let request = file.map(run::request).transpose()?.unwrap_or_else(|| json!({}));
+    let case = bench.record(hook, &request).await.map_err(failure)?;
+    replace(&dir.join(&case.file), &case.to_toml())?;
+    context.output.object(&json!({ "id": case.file, "file": case.file }), || case.file.clone())?;
+    context.output.tip("look at it before you keep it: it holds what your scheduler said");
+    Ok(0)
 }
 
 async fn golden(context: &Context, bench: &Bench, args: &TemplateTest) -> Outcome {
