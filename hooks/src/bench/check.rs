@@ -17,6 +17,7 @@ impl Bench {
             let _ = crate::lua::hooks_of(&self.files, &mut findings);
         }
         lint::look(&self.files, version.map(AsRef::as_ref), &mut findings);
+        lint::place(&self.files, &mut findings);
         let (_, mut cases) = case::all(&self.files);
         findings.append(&mut cases);
         findings.sort_by(|a, b| {

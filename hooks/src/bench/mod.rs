@@ -13,13 +13,16 @@
 mod api;
 pub mod case;
 mod check;
+mod editors;
 mod farm;
+mod fresh;
 mod golden;
 mod inject;
 mod lint;
 mod rehearsal;
 mod request;
 mod run;
+mod shapes;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -34,10 +37,13 @@ use wharf_protocol::{SessionId, TraceId};
 
 pub use api::{API, ApiItem};
 pub use case::{Case, Expect, Mock};
+pub use editors::{LUARC, lua_types, reference};
+pub use fresh::{NewError, new_template};
 pub use golden::CaseReport;
 pub use inject::{InjectFailure, InjectReport};
 pub use request::SESSION;
 pub use run::{Asked, Planned, RunError, RunReport};
+pub use shapes::{schema, schema_names};
 
 use crate::load::Version;
 use crate::load::files::Files;

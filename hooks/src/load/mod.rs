@@ -23,6 +23,7 @@ use wharf_core::hook::Hook;
 use wharf_core::template::Template;
 use wharf_protocol::template::{Finding, Severity};
 
+pub(crate) use endpoint::is_name;
 use files::Files;
 use manifest::RunRules;
 use node::Node;

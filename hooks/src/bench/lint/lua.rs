@@ -27,6 +27,16 @@ pub(super) fn look(file: &str, text: &str, files: &Files, version: Option<&Versi
     commands(file, &tokens, version, out);
 }
 
+/// Where a member of the returned table is first written.
+pub(super) fn line_of(text: &str, member: &str) -> Option<u32> {
+    let tokens = tokens::read(text);
+    let found = tokens.iter().enumerate().find(|(here, token)| {
+        let before = here.checked_sub(1).and_then(|before| tokens.get(before));
+        token.is(member) && (before.is_some_and(|before| before.is(".")) || at(&tokens, here + 1, "="))
+    });
+    found.map(|(_, token)| token.line)
+}
+
 fn at(tokens: &[Token], at: usize, word: &str) -> bool {
     tokens.get(at).is_some_and(|token| token.is(word))
 }

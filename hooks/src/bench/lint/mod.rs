@@ -52,6 +52,18 @@ pub(super) fn look(files: &Files, version: Option<&Version>, out: &mut Vec<Findi
     }
 }
 
+/// Gives findings about a hook of `hooks.lua` the line on which it stands.
+pub(super) fn place(files: &Files, findings: &mut [Finding]) {
+    let Some(file) = files.files.get("hooks.lua") else { return };
+    let text = String::from_utf8_lossy(&file.bytes);
+    for finding in findings {
+        let wanted = finding.file == "hooks.lua" && finding.line.is_none();
+        if wanted && let Some(word) = finding.message.split('`').nth(1) {
+            finding.line = lua::line_of(&text, word);
+        }
+    }
+}
+
 /// The line of `template.toml` that holds a text.
 fn line_of(files: &Files, text: &str) -> Option<u32> {
     let manifest = String::from_utf8_lossy(&files.files.get("template.toml")?.bytes).into_owned();
