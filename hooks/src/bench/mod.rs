@@ -13,6 +13,7 @@
 mod api;
 pub mod case;
 mod check;
+mod doctor;
 mod editors;
 mod farm;
 mod fresh;
@@ -37,6 +38,7 @@ use wharf_protocol::{SessionId, TraceId};
 
 pub use api::{API, ApiItem};
 pub use case::{Case, Expect, Mock};
+pub use doctor::Health;
 pub use editors::{LUARC, lua_types, reference};
 pub use fresh::{NewError, new_template};
 pub use golden::CaseReport;

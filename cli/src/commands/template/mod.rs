@@ -3,7 +3,10 @@
 //! `list` and `show` ask a launcher; everything else works on a directory or a name here, without one.
 
 mod check;
+mod doctor;
+mod fresh;
 mod inject;
+mod live;
 mod run;
 mod test;
 
@@ -41,7 +44,9 @@ pub(super) async fn run(context: &Context, command: TemplateCommand) -> Outcome 
         TemplateCommand::Check(args) => check::run(context, &args),
         TemplateCommand::Test(args) => test::test(context, args).await,
         TemplateCommand::Run(args) => run::run(context, args).await,
-        TemplateCommand::New(_) | TemplateCommand::Types(_) | TemplateCommand::Doctor(_) => Ok(0),
+        TemplateCommand::New(args) => fresh::new(context, &args),
+        TemplateCommand::Types(args) => fresh::types(context, &args),
+        TemplateCommand::Doctor(args) => doctor::run(context, &args),
     }
 }
 

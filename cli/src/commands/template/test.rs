@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use wharf_hooks::bench::{Bench, BenchError, Case, CaseReport};
 use wharf_protocol::{ErrorCode, Problem};
 
-use super::{Context, FAILED, check, failure, inject, run};
+use super::{Context, FAILED, check, failure, inject, live, run};
 use crate::args::Format;
 use crate::args::admin::TemplateTest;
 use crate::failure::{Failure, Outcome};
@@ -17,6 +17,9 @@ use crate::output::{Output, escape};
 pub(super) async fn test(context: &Context, args: TemplateTest) -> Outcome {
     let bench = super::bench(context, &args.template)?;
     bench.template().map_err(failure)?;
+    if args.live {
+        return live::run(context, &bench, &args).await;
+    }
     if args.inject {
         return inject::run(context, &bench).await;
     }
