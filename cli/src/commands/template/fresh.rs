@@ -16,7 +16,7 @@ pub(super) fn new(context: &Context, args: &TemplateNew) -> Outcome {
             NewError::Exists(_) => Problem::new(ErrorCode::AlreadyExists, detail)
                 .hint("nothing was changed: choose another name, or another directory"),
             NewError::Name(_) => Problem::new(ErrorCode::Usage, detail),
-            NewError::Unknown { .. } => Problem::new(ErrorCode::UnknownTemplate, detail),
+            NewError::Unknown { .. } => Problem::new(ErrorCode::NotFound, detail),
             NewError::Io { .. } => Problem::new(ErrorCode::Internal, detail),
         }
     })?;

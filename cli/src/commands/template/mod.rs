@@ -94,7 +94,7 @@ fn word(word: &str) -> String {
 fn failure(error: BenchError) -> Failure {
     let detail = error.to_string();
     match error {
-        BenchError::NoTemplate { .. } => Problem::new(ErrorCode::UnknownTemplate, detail)
+        BenchError::NoTemplate { .. } => Problem::new(ErrorCode::NotFound, detail)
             .hint("name a directory with a slash in it, such as ./mybatch, or a template of [templates] dirs")
             .into(),
         BenchError::Broken(_) => Problem::new(ErrorCode::HookFailed, detail)
@@ -104,7 +104,7 @@ fn failure(error: BenchError) -> Failure {
             .hint(format!("wharf template new my{name} --from {name}"))
             .into(),
         BenchError::Io { ref source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-            Problem::new(ErrorCode::UnknownTemplate, detail).into()
+            Problem::new(ErrorCode::NotFound, detail).into()
         }
         BenchError::Io { .. } | BenchError::Hooks(_) => Problem::new(ErrorCode::Internal, detail).into(),
     }

@@ -24,7 +24,7 @@ fn around(text: &str) -> Around {
             (Around::Nothing, '"') => state = Around::Double,
             (Around::Nothing, '#') if !word_before => state = Around::Comment,
             (Around::Single, '\'') | (Around::Double, '"') | (Around::Comment, '\n') => {
-                state = Around::Nothing
+                state = Around::Nothing;
             }
             _ => {}
         }

@@ -152,7 +152,7 @@ fn members(
         let Some(member) = tokens.get(here + 2).and_then(Token::name) else { continue };
         let backend = version.map(|version| version.template.backend.as_str());
         let Some(functions) = api::members(table, backend) else { continue };
-        if functions.iter().any(|known| *known == member) {
+        if functions.contains(&member) {
             continue;
         }
         let hint = match closest(member, functions.iter().copied()) {

@@ -20,7 +20,7 @@ use crate::failure::{Failure, Outcome};
 /// How long a job may wait in the queue.
 const QUEUE: Duration = Duration::from_secs(300);
 /// How long a scheduler may take to show what has happened, beside the template's own `settle`.
-const LATE: Duration = Duration::from_secs(20);
+const LATE: Duration = Duration::from_secs(10);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(200);
 /// Sessions of the bulk status.
