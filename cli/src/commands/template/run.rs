@@ -115,16 +115,15 @@ fn dry(report: &RunReport) -> String {
         line(&format!("document {}:", escape::line(name)));
         content.lines().for_each(|words| line(&format!("      | {}", escape::line(words))));
     }
-    match &report.outcome {
+    line(&match &report.outcome {
         Some(Ok(result)) => {
-            line(&format!("result, as every command answered empty: {}", escape::json(&result.to_string())))
+            format!("result, as every command answered empty: {}", escape::json(&result.to_string()))
         }
         Some(Err(error)) => {
-            line(&format!("error, as every command answered empty: {}", escape::json(&error.to_string())))
+            format!("error, as every command answered empty: {}", escape::json(&error.to_string()))
         }
-        None => {
-            line("an executable is not started in a dry run, unless its template says [hooks] dry_run = true")
-        }
-    }
+        None => "an executable is not started in a dry run, unless its template says [hooks] dry_run = true"
+            .to_owned(),
+    });
     text
 }

@@ -8,6 +8,7 @@
 //! Every session is real, and every one is ended before the program ends, whatever failed. The user's own launcher and
 //! its data are not touched.
 
+mod look;
 mod steps;
 
 use std::os::unix::fs::DirBuilderExt as _;
