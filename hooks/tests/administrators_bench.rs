@@ -473,3 +473,28 @@ async fn a_recorded_case_passes_as_it_is() {
         assert_eq!(bench.record(Hook::Find, &json!({})).await.unwrap().file, "tests/find-recorded-2.toml");
     }
 }
+
+/// The table of the host API is what the check, the editors' types and the reference page go by.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_table_of_the_host_api_is_what_scripts_see() {
+    let place = Place::new();
+    place.lua(
+        "t",
+        "",
+        "function M.logs(req)\n\
+         local seen = {}\n\
+         for name, found in { host = host, json = json, toml = toml, re = re, log = log, shell = shell } do\n\
+           for member in found do seen[#seen + 1] = name .. '.' .. member end\n\
+         end\n\
+         for name, found in { lines = lines, columns = columns, print = print, require = require } do seen[#seen + 1] = '.' .. name end\n\
+         return { text = json.encode(seen) }\nend\n",
+    );
+    let report = at(&place, "t").run(Hook::Logs, &Asked::default()).await.unwrap();
+    let result = report.outcome.unwrap().unwrap();
+    let mut seen: Vec<String> = serde_json::from_str(result["text"].as_str().unwrap()).unwrap();
+    let mut listed: Vec<String> =
+        wharf_hooks::bench::API.iter().map(|item| format!("{}.{}", item.table, item.name)).collect();
+    seen.sort();
+    listed.sort();
+    assert_eq!(seen, listed);
+}

@@ -20,6 +20,7 @@ mod fresh;
 mod golden;
 mod inject;
 mod lint;
+mod manifest_schema;
 mod rehearsal;
 mod request;
 mod run;

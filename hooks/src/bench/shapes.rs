@@ -151,8 +151,11 @@ fn result(hook: Hook) -> Value {
     }
 }
 
-/// A JSON Schema by name: `HOOK.request` or `HOOK.result`.
+/// A JSON Schema by name: `template`, `HOOK.request` or `HOOK.result`.
 pub fn schema(name: &str) -> Option<Value> {
+    if name == "template" {
+        return Some(super::manifest_schema::schema());
+    }
     let (word, which) = name.split_once('.')?;
     let hook = crate::load::hook_of(word)?;
     let mut schema = match which {
@@ -184,7 +187,7 @@ pub fn schema(name: &str) -> Option<Value> {
 /// Names that [`schema`] knows.
 pub fn schema_names() -> Vec<String> {
     let both = |hook: Hook| ["request", "result"].map(|which| format!("{}.{which}", hook.as_str()));
-    Hook::ALL.into_iter().flat_map(both).collect()
+    std::iter::once("template".to_owned()).chain(Hook::ALL.into_iter().flat_map(both)).collect()
 }
 
 /// A hook's name as a type's.

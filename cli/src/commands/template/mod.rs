@@ -109,3 +109,26 @@ fn failure(error: BenchError) -> Failure {
         BenchError::Io { .. } | BenchError::Hooks(_) => Problem::new(ErrorCode::Internal, detail).into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bench knows backends' functions by a table of its own.
+    #[test]
+    fn every_function_of_the_shell_backend_is_in_the_bench_s_table() {
+        let module = Shell.module().expect("it has one");
+        let mut functions: Vec<&str> = module.functions().iter().map(|function| function.name).collect();
+        let items = wharf_hooks::bench::API.iter().filter(|item| item.table == "shell");
+        let mut listed: Vec<&str> = items.map(|item| item.name).collect();
+        functions.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(functions, listed);
+    }
+
+    #[test]
+    fn a_word_with_a_slash_is_a_directory() {
+        assert_eq!(target("./x"), Target::Directory("./x".into()));
+        assert_eq!(target("no-such-directory"), Target::Name("no-such-directory".to_owned()));
+    }
+}
