@@ -117,6 +117,7 @@ fn five_mistakes_get_five_findings_in_one_run() {
            return { job_id = lines(run.stdout)[1] }\n\
          end\n\
          function M.terminat(req) return {} end\n\
+         function M.terminate(job) log.info(job.modus, job.session.tag.x, job.job_id) return {} end\n\
          return M\n",
     );
     let findings = at(&place, "t").check();
@@ -127,6 +128,8 @@ fn five_mistakes_get_five_findings_in_one_run() {
         "hooks.lua:3 unknown_function `host.exce` is no function of the host; did you mean `host.exec`?",
         "hooks.lua:4 undefined_global `sesion` is nowhere defined",
         "hooks.lua:7 unknown_hook `terminat` is no hook; did you mean `terminate`?",
+        "hooks.lua:8 unknown_member the request of `terminate` has no `modus`; did you mean `mode`?",
+        "hooks.lua:8 unknown_member a session has no `tag`; did you mean `tags`?",
     ] {
         assert!(said.iter().any(|said| said.starts_with(wanted)), "{wanted}\n{said:#?}");
     }
@@ -170,6 +173,8 @@ fn what_a_shell_reads_is_warned_of_and_good_lua_is_not() {
         "[hooks]\ncommands = [\"mystat\"]\n",
         r##"
         --[[ a comment with undefined names ]]
+        type Row = { id: string, count: number? }
+        local cast = (nil :: any) :: Row?
         local function rows(text: string, ...): any
           local found, count = {}, 0
           for index, row in ipairs(columns(text, { "id", "state" })) do
@@ -181,7 +186,7 @@ fn what_a_shell_reads_is_warned_of_and_good_lua_is_not() {
         function M.find(req) local answer = {} for _, session in ipairs(req.sessions) do answer[session.id] = false end return answer end
         function M.status(req)
           local out = host.exec { argv = { "mystat", "--", unpack({ "a" }) }, effect = "read", env = { A = "1", path = "x" } }
-          log.info(rows(out.stdout), json.encode({ null = json.null, self = 1 }), math.floor(1.5), ("x"):rep(2))
+          log.info(cast, rows(out.stdout), json.encode({ null = json.null, self = 1 }), math.floor(1.5), ("x"):rep(2))
           return {}
         end
         "##,

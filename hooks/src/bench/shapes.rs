@@ -115,6 +115,20 @@ fn request(hook: Hook) -> Value {
     }
 }
 
+fn names(schema: &Value) -> Vec<String> {
+    schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
+}
+
+/// Members of a hook's request.
+pub(super) fn members_of(hook: Hook) -> Vec<String> {
+    names(&request(hook))
+}
+
+/// Members of `session` in a request.
+pub(super) fn members_of_session() -> Vec<String> {
+    schemas().get("SessionInRequest").map(names).unwrap_or_default()
+}
+
 /// The result of a hook.
 fn result(hook: Hook) -> Value {
     let nothing = || json!({ "type": "object", "additionalProperties": false, "maxProperties": 0 });

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use wharf_core::hook::Hook;
 use wharf_protocol::template::{Finding, Severity};
 
-use super::super::api;
+use super::super::{api, shapes};
 use super::tokens::{self, Kind, Token};
 use super::{SHELLS, finding};
 use crate::load::files::Files;
@@ -16,7 +17,8 @@ const KEYWORDS: [&str; 23] = [
 ];
 
 /// Words that are keywords in one place and names in another.
-const SOFT: [&str; 3] = ["continue", "type", "export"];
+const SOFT: [&str; 10] =
+    ["continue", "type", "export", "any", "number", "boolean", "never", "unknown", "thread", "buffer"];
 
 pub(super) fn look(file: &str, text: &str, files: &Files, version: Option<&Version>, out: &mut Vec<Finding>) {
     let tokens = tokens::read(text);
@@ -25,6 +27,7 @@ pub(super) fn look(file: &str, text: &str, files: &Files, version: Option<&Versi
     members(file, &tokens, &known, version, out);
     requires(file, &tokens, files, out);
     commands(file, &tokens, version, out);
+    requests(file, &tokens, out);
 }
 
 /// Where a member of the returned table is first written.
@@ -39,6 +42,53 @@ pub(super) fn line_of(text: &str, member: &str) -> Option<u32> {
 
 fn at(tokens: &[Token], at: usize, word: &str) -> bool {
     tokens.get(at).is_some_and(|token| token.is(word))
+}
+
+/// Members of requests: `req.X` and `req.session.X` in `function hooks.NAME(req)`.
+fn requests(file: &str, tokens: &[Token], out: &mut Vec<Finding>) {
+    // Where each hook begins, which it is, and what its request is called.
+    let heads: Vec<(usize, Hook, &str)> = (0..tokens.len())
+        .filter(|here| {
+            at(tokens, *here, "function") && at(tokens, here + 2, ".") && at(tokens, here + 4, "(")
+        })
+        .filter_map(|here| {
+            let hook = crate::load::hook_of(tokens.get(here + 3)?.name()?)?;
+            Some((here + 5, hook, tokens.get(here + 5)?.name()?))
+        })
+        .collect();
+    for (index, (from, hook, request)) in heads.iter().enumerate() {
+        let to = heads.get(index + 1).map_or(tokens.len(), |(next, ..)| *next);
+        let known = shapes::members_of(*hook);
+        for here in *from + 1..to {
+            let whole = at(tokens, here, request) && at(tokens, here + 1, ".");
+            if !whole || at(tokens, here - 1, ".") || at(tokens, here - 1, ":") {
+                continue;
+            }
+            let path = format!("the request of `{}`", hook.as_str());
+            out.extend(tokens.get(here + 2).and_then(|member| unknown_member(file, &path, member, &known)));
+            if at(tokens, here + 2, "session") && at(tokens, here + 3, ".") {
+                let session = shapes::members_of_session();
+                out.extend(
+                    tokens
+                        .get(here + 4)
+                        .and_then(|member| unknown_member(file, "a session", member, &session)),
+                );
+            }
+        }
+    }
+}
+
+fn unknown_member(file: &str, whose: &str, member: &Token, known: &[String]) -> Option<Finding> {
+    let name = member.name()?;
+    if known.iter().any(|known| known == name) {
+        return None;
+    }
+    let hint = match closest(name, known.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there are: {}", known.join(", ")),
+    };
+    let message = format!("{whose} has no `{name}`; {hint}");
+    Some(finding(file, member.line, Severity::Error, "unknown_member", message))
 }
 
 /// Every name that is declared anywhere in the file: locals, functions, what loops and parameters bind.
@@ -67,7 +117,7 @@ fn declared(tokens: &[Token]) -> BTreeSet<String> {
         if token.is("local") {
             let from = if at(tokens, here + 1, "function") { here + 2 } else { here + 1 };
             list(from, &mut known);
-        } else if token.is("for") {
+        } else if token.is("for") || token.is("type") && at(tokens, here + 2, "=") {
             list(here + 1, &mut known);
         } else if token.is("function") {
             // To its parameters, past its name.
@@ -98,10 +148,10 @@ fn names(
         }
         let Some(name) = token.name() else { continue };
         let member = here > 0
-            && (at(tokens, here - 1, ".") || at(tokens, here - 1, ":") && !at(tokens, here - 1, "::"));
+            && (at(tokens, here - 1, ".") || at(tokens, here - 1, ":") || at(tokens, here - 1, "::"));
         let in_table = braces.last() == Some(&"{");
         let field = in_table
-            && at(tokens, here + 1, "=")
+            && (at(tokens, here + 1, "=") || at(tokens, here + 1, ":"))
             && (at(tokens, here.wrapping_sub(1), "{")
                 || at(tokens, here.wrapping_sub(1), ",")
                 || at(tokens, here.wrapping_sub(1), ";"));
