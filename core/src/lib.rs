@@ -24,6 +24,8 @@ mod inner;
 pub mod keys;
 mod launcher;
 pub mod link;
+#[cfg(all(test, feature = "testing"))]
+mod model;
 pub mod params;
 mod poller;
 pub mod random;
