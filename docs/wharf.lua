@@ -92,6 +92,7 @@
 ---@field config table [config] of the template.
 ---@field deadline_ms integer What is left of its time.
 ---@field dry_run boolean Nothing may be changed.
+---@field node? string The instance or node that was chosen for the session.
 ---@field params table<string, any> Parameters so far.
 ---@field trace_id string Names this call.
 ---@field user wharf.User
@@ -103,6 +104,7 @@
 ---@field config table [config] of the template.
 ---@field deadline_ms integer What is left of its time.
 ---@field dry_run boolean Nothing may be changed.
+---@field node? string The instance or node that was chosen for the session.
 ---@field params table<string, any> Parameters.
 ---@field session wharf.SessionInRequest
 ---@field trace_id string Names this call.
@@ -114,6 +116,7 @@
 ---@field config table [config] of the template.
 ---@field deadline_ms integer What is left of its time.
 ---@field dry_run boolean Nothing may be changed.
+---@field node? string The instance or node that was chosen for the session.
 ---@field nodes ({name: string})[]
 ---@field session wharf.SessionInRequest
 ---@field trace_id string Names this call.
@@ -125,8 +128,9 @@
 ---@field config table [config] of the template.
 ---@field deadline_ms integer What is left of its time.
 ---@field dry_run boolean Nothing may be changed.
+---@field job? {before: (string)[], cwd?: string, env: table<string, string>}
 ---@field monitor wharf.MonitorInRequest
----@field node? string The node that select chose.
+---@field node? string The instance or node that was chosen for the session.
 ---@field session wharf.SessionInRequest
 ---@field trace_id string Names this call.
 ---@field user wharf.User
@@ -137,8 +141,9 @@
 ---@field config table [config] of the template.
 ---@field deadline_ms integer What is left of its time.
 ---@field dry_run boolean Nothing may be changed.
+---@field job? {before: (string)[], cwd?: string, env: table<string, string>}
 ---@field monitor wharf.MonitorInRequest
----@field node? string The node that select chose.
+---@field node? string The instance or node that was chosen for the session.
 ---@field session wharf.SessionInRequest
 ---@field trace_id string Names this call.
 ---@field user wharf.User
@@ -149,6 +154,7 @@
 ---@field config table [config] of the template.
 ---@field deadline_ms integer What is left of its time.
 ---@field dry_run boolean Nothing may be changed.
+---@field node? string The instance or node that was chosen for the session.
 ---@field sessions (wharf.SessionInRequest)[]
 ---@field trace_id string Names this call.
 ---@field user wharf.User
@@ -160,6 +166,7 @@
 ---@field deadline_ms integer What is left of its time.
 ---@field dry_run boolean Nothing may be changed.
 ---@field jobs ({handle?: any, job_id: string, session_id: string})[]
+---@field node? string The instance or node that was chosen for the session.
 ---@field trace_id string Names this call.
 ---@field user wharf.User
 
@@ -171,6 +178,7 @@
 ---@field dry_run boolean Nothing may be changed.
 ---@field handle? any What submit gave as handle.
 ---@field job_id? string The job; absent when the submit's answer was lost.
+---@field node? string The instance or node that was chosen for the session.
 ---@field session wharf.SessionInRequest
 ---@field tail? integer So many lines.
 ---@field trace_id string Names this call.
@@ -185,6 +193,7 @@
 ---@field handle? any What submit gave as handle.
 ---@field job_id? string The job; absent when the submit's answer was lost.
 ---@field mode "stop"|"kill"
+---@field node? string The instance or node that was chosen for the session.
 ---@field session wharf.SessionInRequest
 ---@field trace_id string Names this call.
 ---@field user wharf.User
@@ -195,7 +204,8 @@
 ---@field config table [config] of the template.
 ---@field deadline_ms integer What is left of its time.
 ---@field dry_run boolean Nothing may be changed.
----@field jobs (table)[]
+---@field jobs ({handle?: any, job_id?: string, mode: "stop"|"kill", session_id: string})[]
+---@field node? string The instance or node that was chosen for the session.
 ---@field trace_id string Names this call.
 ---@field user wharf.User
 
@@ -208,6 +218,7 @@
 ---@field dry_run boolean Nothing may be changed.
 ---@field handle? any What submit gave as handle.
 ---@field job_id? string The job; absent when the submit's answer was lost.
+---@field node? string The instance or node that was chosen for the session.
 ---@field session wharf.SessionInRequest
 ---@field trace_id string Names this call.
 ---@field user wharf.User
@@ -222,6 +233,7 @@
 ---@field event? table
 ---@field handle? any What submit gave as handle.
 ---@field job_id? string The job; absent when the submit's answer was lost.
+---@field node? string The instance or node that was chosen for the session.
 ---@field session wharf.SessionInRequest
 ---@field trace_id string Names this call.
 ---@field user wharf.User
@@ -235,6 +247,7 @@
 ---@field event? table
 ---@field handle? any What submit gave as handle.
 ---@field job_id? string The job; absent when the submit's answer was lost.
+---@field node? string The instance or node that was chosen for the session.
 ---@field session wharf.SessionInRequest
 ---@field trace_id string Names this call.
 ---@field user wharf.User
@@ -248,6 +261,7 @@
 ---@field event? table
 ---@field handle? any What submit gave as handle.
 ---@field job_id? string The job; absent when the submit's answer was lost.
+---@field node? string The instance or node that was chosen for the session.
 ---@field session wharf.SessionInRequest
 ---@field trace_id string Names this call.
 ---@field user wharf.User
@@ -261,6 +275,7 @@
 ---@field event? table
 ---@field handle? any What submit gave as handle.
 ---@field job_id? string The job; absent when the submit's answer was lost.
+---@field node? string The instance or node that was chosen for the session.
 ---@field session wharf.SessionInRequest
 ---@field trace_id string Names this call.
 ---@field user wharf.User
@@ -274,6 +289,7 @@
 ---@field event? table
 ---@field handle? any What submit gave as handle.
 ---@field job_id? string The job; absent when the submit's answer was lost.
+---@field node? string The instance or node that was chosen for the session.
 ---@field session wharf.SessionInRequest
 ---@field trace_id string Names this call.
 ---@field user wharf.User
@@ -455,4 +471,9 @@ function shell.list(options) end
 ---@param options {job_id: string, signal: "TERM"|"KILL", tree?: boolean}
 ---@return {}
 function shell.signal(options) end
+
+---Kills what a session that is over has left in its own cgroup, after a moment for a clean end.
+---@param options {tag: string}
+---@return {}
+function shell.clear(options) end
 

@@ -184,6 +184,11 @@ impl Hooks {
         self.run_version(version, call, cancel, Some(stage)).await
     }
 
+    /// The module of a version's backend, for the bench.
+    pub(crate) fn module_of(&self, version: &Version) -> Option<Arc<dyn HostModule>> {
+        self.module(version, &Value::Null)
+    }
+
     /// The templates, for the bench.
     pub(crate) fn shelf(&self) -> &Shelf {
         &self.inner.shelf

@@ -20,6 +20,7 @@ const FUNCTIONS: &[HostFunction] = &[
     HostFunction { name: "inspect", writes: false, doc: "" },
     HostFunction { name: "list", writes: false, doc: "" },
     HostFunction { name: "signal", writes: true, doc: "" },
+    HostFunction { name: "clear", writes: true, doc: "" },
 ];
 
 #[async_trait::async_trait]

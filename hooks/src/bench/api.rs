@@ -150,6 +150,13 @@ pub const API: &[ApiItem] = &[
         "{}",
         "Signals a job and waits for its end. Already gone is success.",
     ),
+    item(
+        "shell",
+        "clear",
+        &[("options", "{tag: string}")],
+        "{}",
+        "Kills what a session that is over has left in its own cgroup, after a moment for a clean end.",
+    ),
 ];
 
 /// Globals of the language that the sandbox leaves, and tables of them.
@@ -194,13 +201,19 @@ pub(crate) fn globals(backend: Option<&str>) -> Vec<&'static str> {
     LANGUAGE.into_iter().filter(|name| *name != "_ENV").chain(host).chain(own).chain(modules).collect()
 }
 
-/// Functions of a table of the host; none for a table that is no such.
-pub(crate) fn members(table: &str, backend: Option<&str>) -> Option<Vec<&'static str>> {
-    let module = MODULES.contains(&table);
-    if module && backend.is_some_and(|backend| backend != table) {
+/// Functions of a table of the host; none for a table that is no such. `module` is what the backend itself says.
+pub(crate) fn members(
+    table: &str,
+    backend: Option<&str>,
+    module: Option<&(String, Vec<&'static str>)>,
+) -> Option<Vec<&'static str>> {
+    if let Some((_, functions)) = module.filter(|(name, _)| name == table) {
+        return Some(functions.clone());
+    }
+    if MODULES.contains(&table) && backend.is_some_and(|backend| backend != table) {
         return None;
     }
-    let found: Vec<_> =
-        API.iter().filter(|item| !table.is_empty() && item.table == table).map(|item| item.name).collect();
+    let listed = API.iter().filter(|item| !table.is_empty() && item.table == table);
+    let found: Vec<_> = listed.map(|item| item.name).collect();
     (!found.is_empty()).then_some(found)
 }

@@ -16,7 +16,11 @@ impl Bench {
             // A manifest that does not parse hides what the hooks have to say.
             let _ = crate::lua::hooks_of(&self.files, &mut findings);
         }
-        lint::look(&self.files, version.map(AsRef::as_ref), &mut findings);
+        let module = version.and_then(|version| self.hooks.module_of(version)).map(|module| {
+            let functions = module.functions().iter().map(|function| function.name).collect();
+            (module.name().to_owned(), functions)
+        });
+        lint::look(&self.files, version.map(AsRef::as_ref), module.as_ref(), &mut findings);
         lint::place(&self.files, &mut findings);
         let (_, mut cases) = case::all(&self.files);
         findings.append(&mut cases);

@@ -100,7 +100,7 @@ pub(crate) fn usual_session(template: &Template) -> Value {
 }
 
 /// The whole request of a hook for that session.
-pub(crate) fn of(hook: Hook, session: &Value) -> Value {
+pub(crate) fn of(hook: Hook, template: &Template, session: &Value) -> Value {
     let mut request = json!({ "user": user() });
     let one = |request: &mut Value| request["session"] = session.clone();
     match hook {
@@ -117,6 +117,8 @@ pub(crate) fn of(hook: Hook, session: &Value) -> Value {
         Hook::Prepare | Hook::Submit => {
             one(&mut request);
             request["monitor"] = monitor();
+            request["job"] =
+                json!({ "before": template.job_before, "cwd": template.job_cwd, "env": template.job_env });
         }
         Hook::Find => request["sessions"] = json!([session]),
         Hook::Status => {
@@ -132,7 +134,7 @@ pub(crate) fn of(hook: Hook, session: &Value) -> Value {
             request["mode"] = json!("stop");
         }
         Hook::TerminateMany => {
-            request["jobs"] = json!([{ "session": session, "job_id": JOB, "mode": "stop" }]);
+            request["jobs"] = json!([{ "session_id": session["id"], "job_id": JOB, "mode": "stop" }]);
         }
         Hook::Extend => {
             one(&mut request);
@@ -160,7 +162,7 @@ pub(crate) fn monitor() -> Value {
 /// The usual request with what a case says on top. `false` takes a member away.
 pub(crate) fn filled(hook: Hook, template: &Template, given: &Value) -> Value {
     let session = usual_session(template);
-    let mut request = of(hook, &session);
+    let mut request = of(hook, template, &session);
     overlay(&mut request, given);
     let removed = given.as_object().into_iter().flatten().filter(|(_, value)| **value == Value::Bool(false));
     for (name, _) in removed {

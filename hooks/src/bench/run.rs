@@ -71,7 +71,7 @@ impl Bench {
         let mut start = request::start(template);
         start.params.extend(asked.params.clone());
         let session = request::session(template, &start).map_err(RunError::Params)?;
-        let mut given = request::of(hook, &session);
+        let mut given = request::of(hook, template, &session);
         if let Some(user) = &asked.user {
             given["user"] = serde_json::to_value(user).unwrap_or_default();
             if let Some(session) = given.get_mut("session") {

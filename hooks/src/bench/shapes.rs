@@ -44,6 +44,7 @@ fn usual(members: &[(&str, Value, bool)]) -> Value {
     }
     let mut add = |name: &str, schema: Value| drop(properties.insert(name.to_owned(), schema));
     add("user", reference_to("User"));
+    add("node", text("The instance or node that was chosen for the session."));
     add("config", json!({ "type": "object", "description": "[config] of the template." }));
     add("trace_id", text("Names this call."));
     add("deadline_ms", json!({ "type": "integer", "description": "What is left of its time." }));
@@ -85,7 +86,15 @@ fn request(hook: Hook) -> Value {
         Hook::Prepare | Hook::Submit => usual(&[
             session(),
             ("monitor", reference_to("MonitorInRequest"), true),
-            ("node", text("The node that select chose."), false),
+            (
+                "job",
+                object(&[
+                    ("before", list_of(text("Lines for the job script.")), true),
+                    ("cwd", text("The command's working directory."), false),
+                    ("env", map_of(text("Its variables."), ""), true),
+                ]),
+                false,
+            ),
         ]),
         Hook::Find => usual(&[("sessions", list_of(reference_to("SessionInRequest")), true)]),
         Hook::Status => usual(&[(
@@ -105,7 +114,16 @@ fn request(hook: Hook) -> Value {
             handle(),
             ("mode", json!({ "type": "string", "enum": ["stop", "kill"] }), true),
         ]),
-        Hook::TerminateMany => usual(&[("jobs", list_of(json!({ "type": "object" })), true)]),
+        Hook::TerminateMany => usual(&[(
+            "jobs",
+            list_of(object(&[
+                ("session_id", text("Its session."), true),
+                job_id(false),
+                handle(),
+                ("mode", json!({ "type": "string", "enum": ["stop", "kill"] }), true),
+            ])),
+            true,
+        )]),
         Hook::Extend => {
             usual(&[session(), job_id(false), handle(), ("by_seconds", json!({ "type": "integer" }), true)])
         }

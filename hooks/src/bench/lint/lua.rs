@@ -7,7 +7,7 @@ use wharf_protocol::template::{Finding, Severity};
 
 use super::super::{api, shapes};
 use super::tokens::{self, Kind, Token};
-use super::{SHELLS, finding};
+use super::{Module, SHELLS, finding};
 use crate::load::files::Files;
 use crate::load::{Version, closest};
 
@@ -20,11 +20,17 @@ const KEYWORDS: [&str; 23] = [
 const SOFT: [&str; 10] =
     ["continue", "type", "export", "any", "number", "boolean", "never", "unknown", "thread", "buffer"];
 
-pub(super) fn look(file: &str, text: &str, files: &Files, version: Option<&Version>, out: &mut Vec<Finding>) {
+pub(super) fn look(
+    file: &str,
+    text: &str,
+    files: &Files,
+    (version, module): (Option<&Version>, Option<&Module>),
+    out: &mut Vec<Finding>,
+) {
     let tokens = tokens::read(text);
     let known = declared(&tokens);
     names(file, &tokens, &known, version, out);
-    members(file, &tokens, &known, version, out);
+    members(file, &tokens, &known, (version, module), out);
     requires(file, &tokens, files, out);
     commands(file, &tokens, version, out);
     requests(file, &tokens, out);
@@ -190,7 +196,7 @@ fn members(
     file: &str,
     tokens: &[Token],
     known: &BTreeSet<String>,
-    version: Option<&Version>,
+    (version, module): (Option<&Version>, Option<&Module>),
     out: &mut Vec<Finding>,
 ) {
     for (here, token) in tokens.iter().enumerate() {
@@ -201,7 +207,7 @@ fn members(
         }
         let Some(member) = tokens.get(here + 2).and_then(Token::name) else { continue };
         let backend = version.map(|version| version.template.backend.as_str());
-        let Some(functions) = api::members(table, backend) else { continue };
+        let Some(functions) = api::members(table, backend, module) else { continue };
         if functions.contains(&member) {
             continue;
         }

@@ -17,6 +17,9 @@ const PRIVILEGED: [&str; 10] =
     ["sudo", "su", "doas", "pkexec", "setpriv", "nsenter", "chroot", "mount", "runuser", "systemd-run"];
 const INTERPRETERS: [&str; 8] = ["env", "xargs", "perl", "python", "python3", "awk", "ssh", "eval"];
 
+/// The backend's module: its name, and its functions.
+pub(super) type Module = (String, Vec<&'static str>);
+
 /// A finding of a line.
 pub(super) fn finding(
     file: &str,
@@ -35,12 +38,17 @@ pub(super) fn finding(
 }
 
 /// Looks at one template's own files; `version` is there when it could be built.
-pub(super) fn look(files: &Files, version: Option<&Version>, out: &mut Vec<Finding>) {
+pub(super) fn look(
+    files: &Files,
+    version: Option<&Version>,
+    module: Option<&Module>,
+    out: &mut Vec<Finding>,
+) {
     for (name, file) in &files.files {
         let Ok(text) = std::str::from_utf8(&file.bytes) else { continue };
         let is_lua = name == "hooks.lua" || (name.starts_with("lib/") && name.ends_with(".lua"));
         if is_lua {
-            lua::look(name, text, files, version, out);
+            lua::look(name, text, files, (version, module), out);
         } else if name.starts_with("hooks/") && file.executable {
             plain::script(name, text, out);
         } else if name.starts_with("files/") {
