@@ -18,15 +18,15 @@ pub(crate) enum TemplateCommand {
         /// Its name
         name: String,
     },
-    /// Make a template out of a shipped one, or a skeleton to start from
+    /// Make a template to start from
     New(TemplateNew),
     /// Look for everything that is wrong with a template
     Check(TemplateCheck),
-    /// Run a template's golden cases, feed it hostile values, or try it on the real scheduler
+    /// Try a template: golden cases, hostile values, the real scheduler
     Test(TemplateTest),
     /// Run one hook, and print its result
     Run(TemplateRun),
-    /// Print what editors want to know: the Lua types, or a JSON Schema
+    /// Print the types of hooks for editors
     Types(TemplateTypes),
     /// Look whether a template can work on this host
     Doctor(TemplateCheck),
