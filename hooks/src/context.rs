@@ -16,6 +16,7 @@ use wharf_protocol::{SessionId, TraceId};
 use crate::blot::Blot;
 use crate::exec::marks::{self, CallFile, Target};
 use crate::load::Version;
+use crate::stage::Stage;
 
 /// Most bytes of a hook's log that a trace keeps.
 const LOG_MAX: usize = 64 << 10;
@@ -76,6 +77,8 @@ pub(crate) struct Context {
     pub(crate) call_file: CallFile,
     pub(crate) module: Option<Arc<dyn HostModule>>,
     pub(crate) secret_params: Vec<String>,
+    /// Only in a rehearsal: what stands between the call and the world.
+    pub(crate) stage: Option<Arc<dyn Stage>>,
     pub(crate) blot: Mutex<Blot>,
     pub(crate) record: Mutex<Record>,
 }

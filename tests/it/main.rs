@@ -27,6 +27,7 @@ mod site_templates;
 mod storage;
 mod streams;
 mod submit;
+mod template_bench;
 mod terminate;
 mod terminate_running;
 mod tokens;

@@ -11,9 +11,9 @@ pub(crate) mod catalog;
 mod endpoint;
 pub(crate) mod files;
 pub(crate) mod manifest;
-mod node;
+pub(crate) mod node;
 mod param;
-mod section;
+pub(crate) mod section;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,7 @@ use wharf_core::hook::Hook;
 use wharf_core::template::Template;
 use wharf_protocol::template::{Finding, Severity};
 
+pub(crate) use endpoint::is_name;
 use files::Files;
 use manifest::RunRules;
 use node::Node;
@@ -221,11 +222,11 @@ fn level(name: String, files: Files, own: bool, out: &mut Vec<Finding>) -> Level
     Level { name, files: Arc::new(files), hash, lua, executables }
 }
 
-fn hook_of(word: &str) -> Option<Hook> {
+pub(crate) fn hook_of(word: &str) -> Option<Hook> {
     Hook::ALL.into_iter().find(|hook| hook.as_str() == word)
 }
 
-fn unknown_hook(word: &str) -> String {
+pub(crate) fn unknown_hook(word: &str) -> String {
     let hint = section::closest(word, Hook::ALL.into_iter().map(Hook::as_str))
         .map_or_else(|| "see the list of hooks".to_owned(), |near| format!("did you mean `{near}`?"));
     format!("`{word}` is no hook; {hint}")

@@ -24,6 +24,7 @@ use crate::context::Context;
 use crate::exec;
 use crate::exec::child::Ended;
 use crate::load::files::Files;
+use crate::stage::{Reply, Stage, Step};
 
 /// Functions that `host.parallel` runs at once.
 const PARALLEL: usize = 8;
@@ -79,6 +80,11 @@ impl Host {
             Some(call) if !self.loading.load(Ordering::Relaxed) => Ok(Arc::clone(call)),
             _ => Err(mistake(format!("{function} cannot be used while a file is loaded: use it in a hook"))),
         }
+    }
+
+    /// What stands between a rehearsed call and the world.
+    pub(crate) fn stage(&self) -> Option<&Arc<dyn Stage>> {
+        self.call.as_ref()?.stage.as_ref()
     }
 
     /// Where commands and backends live.
@@ -151,16 +157,24 @@ pub(crate) fn add(lua: &Lua, globals: &Table, shared: &Host) -> mlua::Result<()>
     table.set(
         "sleep",
         lua.create_async_function(move |_, time: Lv| {
-            let checked = state.context("host.sleep").and_then(|_| duration("host.sleep", &time));
+            let checked = state.context("host.sleep").and_then(|context| {
+                let time = duration("host.sleep", &time)?;
+                let pretended = context.stage.as_ref().is_some_and(|stage| stage.slept(time));
+                Ok(if pretended { Duration::ZERO } else { time })
+            });
             async move {
                 tokio::time::sleep(checked?).await;
                 Ok(())
             }
         })?,
     )?;
+    let state = shared.clone();
     table.set(
         "now",
-        lua.create_function(|_, ()| {
+        lua.create_function(move |_, ()| {
+            if let Some(pinned) = state.stage().and_then(|stage| stage.now()) {
+                return Ok(pinned);
+            }
             use wharf_core::clock::Clock as _;
             #[expect(clippy::cast_precision_loss, reason = "seconds with milliseconds fit a float")]
             Ok(wharf_core::clock::SystemClock.now().millis() as f64 / 1000.0)
@@ -208,13 +222,17 @@ pub(crate) fn add(lua: &Lua, globals: &Table, shared: &Host) -> mlua::Result<()>
 }
 
 /// `host.render` for one template's files.
-pub(crate) fn render_function(lua: &Lua, files: Arc<Files>) -> mlua::Result<Function> {
+pub(crate) fn render_function(lua: &Lua, state: Host, files: Arc<Files>) -> mlua::Result<Function> {
     lua.create_function(move |_, (file, vars): (String, Option<Table>)| {
         let vars = match vars {
             Some(vars) => Out { secrets: false, max: 4 << 20 }.json(&Lv::Table(vars))?,
             None => Value::Object(serde_json::Map::new()),
         };
-        render::render(&files, &file, &vars).map_err(mistake)
+        let text = render::render(&files, &file, &vars).map_err(mistake)?;
+        if let Some(stage) = state.stage() {
+            stage.document(file.strip_prefix("files/").unwrap_or(&file), text.as_bytes());
+        }
+        Ok(text)
     })
 }
 
@@ -269,6 +287,11 @@ fn tmp(state: &Host, (name, text): (Option<String>, Option<Lv>)) -> mlua::Result
         .open(&path)
         .and_then(|mut file| file.write_all(&bytes))
         .map_err(|error| failed(HookErrorKind::Internal, format!("host.tmp: {error}")))?;
+    if let Some(stage) = state.stage()
+        && let Some(name) = path.file_name()
+    {
+        stage.document(&name.to_string_lossy(), &bytes);
+    }
     Ok(path.display().to_string())
 }
 
@@ -340,6 +363,9 @@ fn secret(state: &Host, name: &str) -> mlua::Result<Secret> {
             format!("host.secret: there is no [secrets.{}]", name.escape_debug()),
         ));
     };
+    if let Some(text) = context.stage.as_ref().and_then(|stage| stage.secret(name)) {
+        return Ok(Secret(text));
+    }
     let read = std::fs::File::open(file).and_then(|file| {
         let mut text = String::new();
         std::io::Read::read_to_string(&mut std::io::Read::take(file, SECRET_MAX), &mut text)?;
@@ -375,6 +401,11 @@ async fn call_module(
     };
     let argv = vec![name.clone(), arguments.to_string()];
     let effect = if function.writes { "write" } else { "read" };
+    let step = Step { argv: argv.clone(), effect: effect.to_owned(), ..Step::default() };
+    if let Some(reply) = context.stage.as_ref().and_then(|stage| stage.step(&step)) {
+        context.traced(exec::traced(argv, effect, Duration::ZERO, &reply.clone().into_ended()));
+        return staged(&lua, &name, reply);
+    }
     if context.dry_run {
         context.traced(exec::traced(
             argv,
@@ -404,6 +435,25 @@ async fn call_module(
         Ok(value) => ended.stdout = value.to_string().into_bytes(),
         Err(error) => ended.stderr = error.message.clone().into_bytes(),
     }
+    if let Some(stage) = &context.stage {
+        let mut reply = Reply::of(&ended);
+        reply.kind = answered.as_ref().err().map(|error| error.kind);
+        stage.ended(&step, &reply);
+    }
     context.traced(exec::traced(argv, effect, started.elapsed(), &ended));
     Into::PLAIN.lua(&lua, &answered.map_err(host)?)
+}
+
+/// What a rehearsal says instead of a module.
+fn staged(lua: &Lua, name: &str, reply: Reply) -> mlua::Result<Lv> {
+    if reply.status != 0 {
+        let kind = reply.kind.unwrap_or(HookErrorKind::Internal);
+        return Err(failed(kind, String::from_utf8_lossy(&reply.stderr).into_owned()));
+    }
+    if reply.stdout.is_empty() {
+        return Ok(Lv::Table(lua.create_table()?));
+    }
+    let value = exec::document::parse(&reply.stdout)
+        .map_err(|reason| mistake(format!("the mocked result of {name}: {reason}")))?;
+    Into::PLAIN.lua(lua, &value)
 }

@@ -168,6 +168,9 @@ impl Thread {
             let (deadline, cancel) = (self.context.deadline, self.context.cancel.clone());
             let host = self.host();
             let lua = machine(self.context.version.run.memory, &self.over, &host)?;
+            if host.stage().is_some() {
+                lua.load("math.randomseed(1)").exec()?;
+            }
             let result = tokio::select! {
                 biased;
                 result = self.script(&lua, host) => result,

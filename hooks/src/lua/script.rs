@@ -123,7 +123,7 @@ impl Scripts {
                 let (name, function) = pair?;
                 own.raw_set(name, function)?;
             }
-            own.raw_set("render", host::render_function(lua, Arc::clone(&here.files))?)?;
+            own.raw_set("render", host::render_function(lua, self.host.clone(), Arc::clone(&here.files))?)?;
             own.set_readonly(true);
             environment.raw_set("host", own)?;
         }
