@@ -167,7 +167,8 @@ impl Scripts {
                 let scripts = scripts.clone();
                 async move { scripts.call_level(&lua, at, hook, request).await }
             })?;
-            base.raw_set(hook.as_str(), function)?;
+            let name = format!("base.{}", hook.as_str());
+            base.raw_set(hook.as_str(), host::waiting(lua, &self.host, &name, function)?)?;
         }
         base.set_readonly(true);
         Ok(base)

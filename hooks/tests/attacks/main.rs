@@ -61,6 +61,8 @@ async fn attack_with(manifest: &str, body: &str, request: Value, kinds: &[HookEr
     let _alone = ALONE.lock().await;
     let bench = Bench::new();
     bench.lua("bad", manifest, &format!("function M.logs(req)\n{body}\nend"));
+    let endless = "{% for i in range(100000) %}{% for j in range(100000) %}x{% endfor %}{% endfor %}";
+    bench.write("bad", "files/endless.j2", endless);
     bench.lua("good", "", "function M.find(req) return {} end");
     let hooks = bench.hooks();
     // Once before, so that what is made only once is not counted.
