@@ -9,6 +9,7 @@ use tracing::{Instrument as _, warn};
 use wharf_protocol::monitor::LauncherSays;
 use wharf_protocol::{SessionId, Time, TraceId};
 
+use crate::breaker;
 use crate::driver::{Command, Driver, Mail, history};
 use crate::hook::{Found, Hook, HookAnswer, HookCall, HookError, HookErrorKind, HookRun, MonitorInRequest};
 use crate::inner::Inner;
@@ -29,6 +30,7 @@ impl Inner {
         cancel: CancellationToken,
     ) -> HookRun {
         self.hooks_running.send_modify(|running| *running += 1);
+        let given_up = cancel.clone();
         let deadline =
             self.template(&record.template).map_or_else(Default::default, |t| t.timeouts.clone()).of(hook);
         let run = self
@@ -47,7 +49,24 @@ impl Inner {
             .await;
         self.hooks_running.send_modify(|running| *running -= 1);
         self.count_hook(&record.template, hook, &run);
+        if !given_up.is_cancelled() {
+            self.heard(&record.template, hook, &run);
+        }
         run
+    }
+
+    /// Tells the hook's breaker how the run ended.
+    pub(crate) fn heard(&self, template: &str, hook: Hook, run: &HookRun) {
+        let says = breaker::says(run.outcome.as_ref().map(|_| ()));
+        let now = std::time::Instant::now();
+        let opened = self.breakers(|breakers| {
+            breakers.heard(template, hook, says, now, self.clock.now());
+            breakers.of(template).into_iter().find(|trouble| trouble.hook == hook && trouble.state == "open")
+        });
+        if let Some(trouble) = opened {
+            let (hook, failures) = (hook.as_str(), trouble.failures);
+            warn!(template, hook, failures, error = %trouble.error, next_try = ?trouble.next_try, "a hook fails again and again");
+        }
     }
 
     pub(crate) fn count_hook(&self, template: &str, hook: Hook, run: &HookRun) {

@@ -12,6 +12,7 @@ use wharf_protocol::{EndCause, Job, Link, Session, SessionId, Time, TokenId};
 
 use crate::actor::Actor;
 use crate::backend::Backend;
+use crate::breaker::Breakers;
 use crate::clock::Clock;
 use crate::driver::Command;
 use crate::feed::Feed;
@@ -155,6 +156,7 @@ pub(crate) struct Inner {
     counters: Mutex<Counters>,
     pub(crate) health: Mutex<HashMap<String, Health>>,
     pub(crate) starts: Mutex<VecDeque<(Instant, String)>>,
+    breakers: Mutex<Breakers>,
     pub(crate) logins: Mutex<Vec<Login>>,
     serials: Mutex<u64>,
 }
@@ -200,6 +202,7 @@ impl Inner {
             counters: Mutex::default(),
             health: Mutex::default(),
             starts: Mutex::default(),
+            breakers: Mutex::default(),
             logins: Mutex::default(),
             serials: Mutex::default(),
         }
@@ -274,6 +277,11 @@ impl Inner {
 
     pub(crate) fn kept_trace(&self, id: &str) -> Option<Trace> {
         lock(&self.traces).iter().find(|trace| trace.id == id).cloned()
+    }
+
+    /// The breakers of all hooks.
+    pub(crate) fn breakers<T>(&self, with: impl FnOnce(&mut Breakers) -> T) -> T {
+        with(&mut lock(&self.breakers))
     }
 
     pub(crate) fn count<T>(&self, count: impl FnOnce(&mut Counters) -> T) -> T {

@@ -13,6 +13,7 @@ mod actions;
 pub mod actor;
 pub mod admission;
 pub mod backend;
+mod breaker;
 pub mod clock;
 mod driver;
 mod effects;

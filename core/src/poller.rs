@@ -124,6 +124,9 @@ fn round(
     if !due && !asked && !all {
         return;
     }
+    if inner.breakers(|breakers| breakers.admit(template, Hook::Status, now.into_std())).is_err() {
+        return;
+    }
     rhythm.asked = false;
     let interval = jittered(poll) * (1 << rhythm.failures.min(3));
     rhythm.next = Some(now + interval);
