@@ -16,6 +16,7 @@ mod lifecycle;
 mod list;
 mod logs;
 mod params;
+mod pools;
 mod purge;
 mod reappear;
 mod recovery;
