@@ -15,6 +15,7 @@ use crate::backend::Backend;
 use crate::breaker::Breakers;
 use crate::clock::Clock;
 use crate::driver::Command;
+use crate::ending::Crowd;
 use crate::feed::Feed;
 use crate::files::Files;
 use crate::hook::{HookRuntime, User};
@@ -157,6 +158,7 @@ pub(crate) struct Inner {
     pub(crate) health: Mutex<HashMap<String, Health>>,
     pub(crate) starts: Mutex<VecDeque<(Instant, String)>>,
     breakers: Mutex<Breakers>,
+    crowd: Mutex<Crowd>,
     pub(crate) logins: Mutex<Vec<Login>>,
     serials: Mutex<u64>,
 }
@@ -203,6 +205,7 @@ impl Inner {
             health: Mutex::default(),
             starts: Mutex::default(),
             breakers: Mutex::default(),
+            crowd: Mutex::default(),
             logins: Mutex::default(),
             serials: Mutex::default(),
         }
@@ -282,6 +285,11 @@ impl Inner {
     /// The breakers of all hooks.
     pub(crate) fn breakers<T>(&self, with: impl FnOnce(&mut Breakers) -> T) -> T {
         with(&mut lock(&self.breakers))
+    }
+
+    /// Terminate requests that wait for others.
+    pub(crate) fn crowd<T>(&self, with: impl FnOnce(&mut Crowd) -> T) -> T {
+        with(&mut lock(&self.crowd))
     }
 
     pub(crate) fn count<T>(&self, count: impl FnOnce(&mut Counters) -> T) -> T {

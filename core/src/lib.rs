@@ -17,6 +17,7 @@ mod breaker;
 pub mod clock;
 mod driver;
 mod effects;
+mod ending;
 mod feed;
 pub mod fence;
 mod files;
@@ -34,6 +35,7 @@ pub mod state;
 pub mod store;
 mod streams;
 mod sweeper;
+mod telling;
 pub mod template;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -32,9 +32,14 @@ pub(crate) fn session(record: &Record) -> SessionInRequest {
     }
 }
 
-/// `submit` and `prepare`.
-pub(crate) fn submit(record: &Record, user: &User, monitor: &MonitorInRequest) -> Value {
-    json!({ "session": session(record), "user": user, "monitor": monitor })
+/// `submit` and `prepare`; `job` is the site's own part of the job script.
+pub(crate) fn submit(record: &Record, user: &User, monitor: &MonitorInRequest, template: &Template) -> Value {
+    let job = json!({
+        "before": template.job_before,
+        "cwd": template.job_cwd,
+        "env": template.job_env,
+    });
+    json!({ "session": session(record), "user": user, "monitor": monitor, "job": job })
 }
 
 /// `validate`.
@@ -74,6 +79,22 @@ pub(crate) fn terminate(
         request["handle"] = json!(handle);
     }
     request
+}
+
+/// `terminate_many`: sessions and how hard each is to be ended.
+pub(crate) fn terminate_many(jobs: &[(&Record, &str)], user: &User) -> Value {
+    let jobs: Vec<Value> = jobs
+        .iter()
+        .map(|(record, mode)| {
+            let mut job = json!({ "session_id": record.id, "mode": mode });
+            if let Some(known) = &record.job {
+                job["job_id"] = json!(known.id);
+                job["handle"] = json!(known.handle);
+            }
+            job
+        })
+        .collect();
+    json!({ "user": user, "jobs": jobs })
 }
 
 /// `logs` and `extend` and the `on_*` hooks: the session, its job, and members of their own.

@@ -47,9 +47,8 @@ fn a_hook_that_fails_again_and_again_is_shown_and_let_alone_until_it_works_again
     let launcher = Launcher::builder().template(&broken).template(&Template::working("plain")).start();
     for _ in 0..5 {
         let id = launcher.start_session(&json!({"template": "flaky"}));
-        launcher.await_session(&id, "unknown", Duration::from_secs(10), |session| {
-            session["phase"] == "unknown"
-        });
+        launcher
+            .await_session(&id, "unknown", Duration::from_secs(10), |session| session["phase"] == "unknown");
     }
     let answer = launcher.http().post("/sessions", &json!({"template": "flaky"}));
     let problem = answer.problem(503, "unavailable");

@@ -20,7 +20,7 @@ use crate::exec;
 use crate::load::{Level, place};
 
 /// Members of requests that may be absent; anything else that is absent is a typing mistake.
-const OPTIONAL: [&str; 20] = [
+const OPTIONAL: [&str; 21] = [
     "session",
     "user",
     "config",
@@ -31,6 +31,7 @@ const OPTIONAL: [&str; 20] = [
     "command",
     "nodes",
     "monitor",
+    "job",
     "node",
     "sessions",
     "jobs",
