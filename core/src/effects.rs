@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, warn};
 use wharf_protocol::api::Trace;
@@ -29,7 +29,7 @@ impl Inner {
         record: &Record,
         session: Option<SessionId>,
         request: Value,
-        progress: Option<mpsc::Sender<String>>,
+        progress: Option<watch::Sender<String>>,
         cancel: CancellationToken,
     ) -> HookRun {
         self.hooks_running.send_modify(|running| *running += 1);
@@ -232,7 +232,7 @@ impl Driver {
                 }
             };
             let id = Some(record.id.clone());
-            let (progress, told) = mpsc::channel(16);
+            let (progress, told) = watch::channel(String::new());
             let relay = tokio::spawn(relay(told, mail.clone()));
             let run =
                 inner.run_hook(Hook::Prepare, &record, id, request, Some(progress), cancel.clone()).await;
@@ -353,11 +353,9 @@ impl Driver {
 }
 
 /// Hands on what a hook says of its progress: the newest, and not more often than people read.
-async fn relay(mut told: mpsc::Receiver<String>, mail: Mail) {
-    while let Some(mut text) = told.recv().await {
-        while let Ok(newer) = told.try_recv() {
-            text = newer;
-        }
+async fn relay(mut told: watch::Receiver<String>, mail: Mail) {
+    while told.changed().await.is_ok() {
+        let text = told.borrow_and_update().clone();
         let _ = mail.send(Command::Fact(Event::Progress(text), Vec::new()));
         tokio::time::sleep(PROGRESS).await;
     }

@@ -172,8 +172,7 @@ pub(crate) fn add(lua: &Lua, globals: &Table, shared: &Host) -> mlua::Result<()>
         lua.create_function(move |_, text: LuaString| {
             let context = state.context("host.progress")?;
             if let Some(progress) = &context.progress {
-                // A full queue drops it: the next one says more.
-                let _ = progress.try_send(cut(&text.to_string_lossy(), 500).to_owned());
+                progress.send_replace(context.blotted(cut(&text.to_string_lossy(), 500)));
             }
             Ok(())
         })?,
