@@ -35,8 +35,8 @@ pub(crate) struct Waiting {
     reply: oneshot::Sender<Verdict>,
 }
 
-/// Requests that wait, by template.
-pub(crate) type Crowd = HashMap<String, Vec<Waiting>>;
+/// Requests that wait, by template and instance.
+pub(crate) type Crowd = HashMap<(String, Option<String>), Vec<Waiting>>;
 
 /// Ends a session's job.
 pub(crate) async fn terminate(inner: &Arc<Inner>, record: Record, mode: Mode) -> Verdict {
@@ -47,7 +47,7 @@ pub(crate) async fn terminate(inner: &Arc<Inner>, record: Record, mode: Mode) ->
         return alone(inner, &record, mode).await;
     }
     let (reply, verdict) = oneshot::channel();
-    let template = record.template.clone();
+    let template = (record.template.clone(), record.placed.clone());
     let first = inner.crowd(|crowd| {
         let waiting = crowd.entry(template.clone()).or_default();
         waiting.push(Waiting { record, mode, reply });

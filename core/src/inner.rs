@@ -159,6 +159,7 @@ pub(crate) struct Inner {
     pub(crate) starts: Mutex<VecDeque<(Instant, String)>>,
     breakers: Mutex<Breakers>,
     crowd: Mutex<Crowd>,
+    turns: Mutex<HashMap<String, usize>>,
     pub(crate) logins: Mutex<Vec<Login>>,
     serials: Mutex<u64>,
 }
@@ -206,6 +207,7 @@ impl Inner {
             starts: Mutex::default(),
             breakers: Mutex::default(),
             crowd: Mutex::default(),
+            turns: Mutex::default(),
             logins: Mutex::default(),
             serials: Mutex::default(),
         }
@@ -285,6 +287,19 @@ impl Inner {
     /// The breakers of all hooks.
     pub(crate) fn breakers<T>(&self, with: impl FnOnce(&mut Breakers) -> T) -> T {
         with(&mut lock(&self.breakers))
+    }
+
+    /// Whose turn it is, of that template's instances: one more each time.
+    pub(crate) fn turn(&self, template: &str) -> usize {
+        let mut turns = lock(&self.turns);
+        let turn = turns.entry(template.to_owned()).or_default();
+        *turn = turn.wrapping_add(1);
+        turn.wrapping_sub(1)
+    }
+
+    /// Whether the last that was heard of a backend is that it is down.
+    pub(crate) fn is_down(&self, backend: &str) -> bool {
+        lock(&self.health).get(backend).is_some_and(|health| health.outcome.is_err())
     }
 
     /// Terminate requests that wait for others.

@@ -27,6 +27,7 @@ pub mod keys;
 mod launcher;
 pub mod link;
 pub mod params;
+mod placing;
 mod poller;
 pub mod random;
 pub mod record;

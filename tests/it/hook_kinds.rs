@@ -171,3 +171,77 @@ fn the_sites_own_part_of_the_job_reaches_hooks_and_command() {
         Probe::when(text == "/usr\nnorth\n", (), || text.clone())
     });
 }
+
+/// What each hook was told of the place, in order: `HOOK PLACE`.
+const PLACE: &str = r#"echo "$hook $(ask '"node":"[^"]*"')" >> "$J/places""#;
+
+fn places(launcher: &Launcher, hook: &str) -> Vec<String> {
+    let text = journal(launcher, "places");
+    let lines = text.lines().filter_map(|line| line.strip_prefix(hook)?.strip_prefix(' ').map(str::to_owned));
+    lines.collect()
+}
+
+fn placing(name: &str, toml: &str) -> Template {
+    use wharf_tests::templates::{END, QUEUE, STATUS};
+    Template::new(name)
+        .hook("find", wharf_tests::templates::FIND)
+        .hook("submit", &format!("{PLACE}\n{QUEUE}"))
+        .hook("terminate", &format!("{PLACE}\n{END}"))
+        .hook("status", &format!("{PLACE}\n{STATUS}"))
+        .toml(&format!("api = 1\nbackend = \"shell\"\n{toml}"))
+}
+
+/// A template whose own keys come first, as tables may not be left again.
+fn several(name: &str, rule: &str) -> Template {
+    placing(name, &format!("instance = [\"north\", \"south\", \"west\"]\n{rule}"))
+        .toml("[command]\ndefault = [\"sleep\", \"1000\"]\n")
+}
+
+fn submitted(launcher: &Launcher, template: &str) -> String {
+    let id = launcher.start_session(&json!({"template": template}));
+    launcher
+        .await_session(&id, "submitted", Duration::from_secs(10), |session| session["phase"] == "submitted");
+    id
+}
+
+#[test]
+fn one_of_several_instances_is_chosen_and_kept() {
+    let launcher = Launcher::with(&several("turns", "select = \"round-robin\"\n"));
+    for _ in 0..4 {
+        submitted(&launcher, "turns");
+    }
+    assert_eq!(places(&launcher, "submit"), ["north", "south", "west", "north"]);
+
+    let mut launcher = Launcher::with(&several("few", "select = \"fewest\"\n"));
+    let ids: Vec<String> = (0..3).map(|_| submitted(&launcher, "few")).collect();
+    assert_eq!(places(&launcher, "submit"), ["north", "south", "west"]);
+    // Later hooks are asked where the session is, also by the next launcher.
+    launcher.stop();
+    launcher.restart();
+    launcher.terminate(&ids[1], "10s");
+    assert_eq!(places(&launcher, "terminate"), ["south"]);
+    submitted(&launcher, "few");
+    assert_eq!(places(&launcher, "submit")[3], "south");
+    until("each place is asked about its own jobs", Duration::from_secs(10), || {
+        let asked = places(&launcher, "status");
+        let all = ["north", "south", "west"].iter().all(|place| asked.iter().any(|one| one == place));
+        Probe::when(all, (), || format!("{asked:?}"))
+    });
+}
+
+#[test]
+fn a_select_hook_chooses_and_may_find_no_place() {
+    let lua = "return { select = function(req)
+      if req.session.name == 'nowhere' then return {} end
+      if req.session.name == 'refused' then host.fail('denied', 'not for you') end
+      local best = {}
+      for _, node in ipairs(req.nodes) do assert(node.sessions >= 0) table.insert(best, 1, node.name) end
+      return best end }";
+    let launcher = Launcher::with(&several("chosen", "").file("hooks.lua", lua));
+    submitted(&launcher, "chosen");
+    assert_eq!(places(&launcher, "submit"), ["west"]);
+    let start = |name: &str| launcher.http().post("/sessions", &json!({"template": "chosen", "name": name}));
+    start("nowhere").problem(503, "unavailable");
+    start("refused").problem(403, "hook_failed");
+    assert_eq!(launcher.listed().len(), 1, "a refused start leaves no record");
+}

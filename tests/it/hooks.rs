@@ -309,6 +309,8 @@ fn a_changed_template_serves_and_a_broken_one_keeps_the_last_good_version() {
     });
     assert!(detail["findings"][0]["file"] == "template.toml", "{detail}");
     assert!(detail["findings"][0]["line"].is_u64(), "{detail}");
+    let backends = launcher.http().get("/backends").expect(200).to_string();
+    assert!(backends.contains("template site: the last good version serves: template.toml:"), "{backends}");
     launcher.http().post("/sessions", &json!({"template": "site", "params": {"b": 6}})).expect(201);
     launcher.home().install(&Template::queueing("site"));
     launcher.signal(rustix::process::Signal::HUP);

@@ -94,6 +94,7 @@ impl Launcher {
         self.check_health(&template).await?;
         self.check_limits(&template).await?;
         self.check_breakers(&template)?;
+        record.placed = crate::placing::choose(inner, &template, &record).await?;
         let mut changes = vec![
             Change::Create(Box::new(record.clone())),
             history(&id, now, "created", &by.user, &format!("from template {}", template.name), None),

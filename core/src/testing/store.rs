@@ -24,6 +24,7 @@ pub fn record(number: u32) -> Record {
     }
     let at = Time::from_millis(i64::from(number));
     Record {
+        placed: None,
         id: SessionId::from_random(random),
         rev: 1,
         name: format!("name-{number}"),
