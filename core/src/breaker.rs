@@ -19,6 +19,8 @@ use crate::hook::{Hook, HookError, HookErrorKind};
 
 /// Failures in a row that open it.
 const FAILURES: u32 = 5;
+/// The same when each was a plain "no" of a small script, which may have been meant for the user.
+const PLAIN: u32 = 20;
 /// How long it stays open at first.
 const FIRST: Duration = Duration::from_secs(2);
 /// How long at most.
@@ -30,14 +32,12 @@ const UNHEARD: Duration = Duration::from_secs(60);
 pub(crate) enum Says {
     /// It works.
     Good,
-    /// It does not.
-    Bad(String),
-    /// Nothing.
-    Nothing,
+    /// It does not: in which words, and whether it may have been a refusal.
+    Bad(String, bool),
 }
 
 /// What a failure says about the hook, as opposed to what was asked of it.
-pub(crate) fn says(outcome: Result<(), &HookError>) -> Says {
+pub(crate) fn says(hook: Hook, outcome: Result<(), &HookError>) -> Says {
     let Err(error) = outcome else { return Says::Good };
     match error.kind {
         HookErrorKind::Invalid
@@ -45,19 +45,21 @@ pub(crate) fn says(outcome: Result<(), &HookError>) -> Says {
         | HookErrorKind::NotFound
         | HookErrorKind::RateLimited
         | HookErrorKind::Unsupported => Says::Good,
-        // A plain "no" of a small script: it may mean either.
-        HookErrorKind::Internal if error.plain_exit => Says::Nothing,
         HookErrorKind::Unavailable
         | HookErrorKind::Misconfigured
         | HookErrorKind::Timeout
         | HookErrorKind::Memory
         | HookErrorKind::CommandFailed
-        | HookErrorKind::Internal => Says::Bad(crate::effects::public_words(error)),
+        | HookErrorKind::Internal => {
+            Says::Bad(crate::effects::public_words(error), error.plain_exit && hook == Hook::Submit)
+        }
     }
 }
 
 #[derive(Debug)]
 struct Breaker {
+    /// Of the template; another one begins anew.
+    version: String,
     failures: u32,
     error: String,
     open: Option<Open>,
@@ -93,13 +95,20 @@ pub(crate) struct Breakers {
 
 impl Breakers {
     /// Hears how a run ended.
-    pub(crate) fn heard(&mut self, template: &str, hook: Hook, says: Says, now: Instant, clock: Time) {
+    pub(crate) fn heard(
+        &mut self,
+        (template, version): (&str, &str),
+        hook: Hook,
+        says: Says,
+        (now, clock): (Instant, Time),
+    ) {
+        self.renew(template, version);
         let key = (template.to_owned(), hook);
         match says {
-            Says::Nothing => {}
             Says::Good => drop(self.by_hook.remove(&key)),
-            Says::Bad(error) => {
+            Says::Bad(error, plain) => {
                 let breaker = self.by_hook.entry(key).or_insert_with(|| Breaker {
+                    version: version.to_owned(),
                     failures: 0,
                     error: String::new(),
                     open: None,
@@ -110,7 +119,7 @@ impl Breakers {
                     // Several that were under way already: one step for all of them.
                     Some(open) if open.trying.is_none() && now < open.next => return,
                     Some(open) => (open.wait * 2).min(MOST),
-                    None if breaker.failures >= FAILURES => FIRST,
+                    None if breaker.failures >= if plain { PLAIN } else { FAILURES } => FIRST,
                     None => return,
                 };
                 breaker.open =
@@ -120,7 +129,13 @@ impl Breakers {
     }
 
     /// Whether a hook may be asked now; else how long not. The one that may is the try of an open breaker.
-    pub(crate) fn admit(&mut self, template: &str, hook: Hook, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn admit(
+        &mut self,
+        (template, version): (&str, &str),
+        hook: Hook,
+        now: Instant,
+    ) -> Result<(), Duration> {
+        self.renew(template, version);
         let breaker = self.by_hook.get_mut(&(template.to_owned(), hook));
         let Some(open) = breaker.and_then(|breaker| breaker.open.as_mut()) else { return Ok(()) };
         if now < open.next {
@@ -133,6 +148,11 @@ impl Breakers {
         }
         open.trying = Some(now);
         Ok(())
+    }
+
+    /// Forgets what was heard of other versions: whoever repaired a template need not wait.
+    fn renew(&mut self, template: &str, version: &str) {
+        self.by_hook.retain(|(name, _), breaker| name != template || breaker.version == version);
     }
 
     /// The failing hooks of a template.

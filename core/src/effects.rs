@@ -60,10 +60,11 @@ impl Inner {
 
     /// Tells the hook's breaker how the run ended.
     pub(crate) fn heard(&self, template: &str, hook: Hook, run: &HookRun) {
-        let says = breaker::says(run.outcome.as_ref().map(|_| ()));
+        let says = breaker::says(hook, run.outcome.as_ref().map(|_| ()));
+        let version = self.template(template).map(|template| template.version.clone()).unwrap_or_default();
         let now = std::time::Instant::now();
         let opened = self.breakers(|breakers| {
-            breakers.heard(template, hook, says, now, self.clock.now());
+            breakers.heard((template, &version), hook, says, (now, self.clock.now()));
             breakers.of(template).into_iter().find(|trouble| trouble.hook == hook && trouble.state == "open")
         });
         if let Some(trouble) = opened {

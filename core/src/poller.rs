@@ -124,7 +124,10 @@ fn round(
     if !due && !asked && !all {
         return;
     }
-    if inner.breakers(|breakers| breakers.admit(template, Hook::Status, now.into_std())).is_err() {
+    if inner
+        .breakers(|breakers| breakers.admit((template, &good.version), Hook::Status, now.into_std()))
+        .is_err()
+    {
         return;
     }
     rhythm.asked = false;

@@ -237,8 +237,8 @@ impl Launcher {
     /// Refuses a start whose hooks fail again and again, but for one try now and then.
     fn check_breakers(&self, template: &Template) -> Result<(), Problem> {
         for hook in [Hook::Prepare, Hook::Submit] {
-            let admitted =
-                self.inner.breakers(|breakers| breakers.admit(&template.name, hook, Instant::now()));
+            let which = (template.name.as_str(), template.version.as_str());
+            let admitted = self.inner.breakers(|breakers| breakers.admit(which, hook, Instant::now()));
             if let Err(left) = admitted {
                 return Err(Problem::new(
                     ErrorCode::Unavailable,
