@@ -169,7 +169,7 @@ impl Scripts {
                 async move { scripts.call_level(&lua, at, hook, request).await }
             })?;
             let name = format!("base.{}", hook.as_str());
-            base.raw_set(hook.as_str(), host::waiting(lua, &self.host, &name, function)?)?;
+            base.raw_set(hook.as_str(), super::waiting::waiting(lua, &self.host, &name, function)?)?;
         }
         base.set_readonly(true);
         Ok(base)
