@@ -82,6 +82,7 @@ pub fn admit(
         wish: None,
         attempt: 0,
         job: None,
+        strays: Vec::new(),
         incarnation: None,
         reason: None,
         rules: rules(template, requeue),

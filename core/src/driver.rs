@@ -38,8 +38,8 @@ use crate::telling;
 pub(crate) enum Command {
     /// A fact, with what else is to be written down with it.
     Fact(Event, Vec<Change>),
-    /// The scheduler was heard.
-    Reported(String, JobReport),
+    /// The scheduler was heard, asked at that time.
+    Reported(String, Time, JobReport),
     /// A user's change.
     Ask(Event, oneshot::Sender<Result<Arc<Record>, StoreError>>),
     /// A user wants the end; the verdict of a terminate hook comes later, if one runs.
@@ -200,10 +200,10 @@ impl Driver {
     async fn take(&mut self, mail: Command) -> bool {
         match mail {
             Command::Fact(event, changes) => self.fact(event, changes).await,
-            Command::Reported(job, report) => {
+            Command::Reported(job, asked, report) => {
                 let now = self.inner.clock.now();
                 self.publish.send_modify(|view| view.checked_at = Some(now));
-                self.fact(Event::Reported { job, report }, Vec::new()).await;
+                self.fact(Event::Reported { job, asked, report }, Vec::new()).await;
             }
             Command::Ask(event, reply) => {
                 let outcome = match self.unstuck().await {
@@ -311,7 +311,7 @@ impl Driver {
         match event {
             Event::Prepared(_) => self.running.prepare = None,
             Event::SubmitAnswered { .. } => self.running.submits = self.running.submits.saturating_sub(1),
-            Event::FindAnswered(_) => self.running.find = false,
+            Event::FindAnswered { .. } => self.running.find = false,
             Event::TerminateAnswered { .. } => self.running.terminate = false,
             Event::Resume
             | Event::Progress(_)

@@ -287,6 +287,7 @@ impl Driver {
         let (inner, record, mail) = self.parts();
         self.spawn(async move {
             let request = requests::find(&record, &inner.owner);
+            let asked = inner.clock.now();
             let run =
                 inner.run_hook(Hook::Find, &record, None, request, None, CancellationToken::new()).await;
             let changes = kept(&record.id, inner.clock.now(), &run);
@@ -300,7 +301,7 @@ impl Driver {
             // A look that found nothing new is not worth a line each time.
             let changes = if matches!(outcome, Ok(Found::Jobs(_)) | Err(_)) { changes } else { Vec::new() };
             inner.keep_trace(run.trace);
-            let _ = mail.send(Command::Fact(Event::FindAnswered(outcome), changes));
+            let _ = mail.send(Command::Fact(Event::FindAnswered { asked, outcome }, changes));
         });
     }
 

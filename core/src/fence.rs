@@ -12,7 +12,7 @@ use crate::record::{LinkState, Record};
 pub enum Fence {
     /// It serves, as that life.
     Serve(Incarnation),
-    /// The session is over, or a newer one serves it.
+    /// The session is over, a newer one serves it, or its job is being ended because another one serves it.
     Over,
     /// One that looks just like it is connected: ask the scheduler which is the newer, and come again.
     Busy,
@@ -20,7 +20,8 @@ pub enum Fence {
 
 /// Decides. `resume` is what the claim's token says, its signature checked; `None` without a good one.
 pub fn fence(record: &Record, link: LinkState, claim: &LinkClaim, resume: Option<&Resume>) -> Fence {
-    if record.is_ended() || claim.attempt < record.attempt {
+    let stray = claim.job_id.as_ref().is_some_and(|job| record.strays.contains(job));
+    if record.is_ended() || claim.attempt < record.attempt || stray {
         return Fence::Over;
     }
     let known = record.incarnation;

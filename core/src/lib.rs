@@ -26,6 +26,8 @@ mod inner;
 pub mod keys;
 mod launcher;
 pub mod link;
+#[cfg(all(test, feature = "testing"))]
+mod model;
 pub mod params;
 mod placing;
 mod poller;

@@ -164,6 +164,7 @@ async fn ask_batch(inner: &Inner, batch: &[Question]) -> bool {
         .map(|question| (question.session.clone(), question.job.clone(), question.handle.clone()))
         .collect();
     let request = requests::status(&first.record, &jobs, &inner.owner);
+    let asked = inner.clock.now();
     let run =
         inner.run_hook(Hook::Status, &first.record, None, request, None, CancellationToken::new()).await;
     let answer = match run.outcome {
@@ -180,7 +181,7 @@ async fn ask_batch(inner: &Inner, batch: &[Question]) -> bool {
         let Some(report) = answer.get(&question.job) else { continue };
         if let Some(handle) = inner.handle(&question.session) {
             let report: JobReport = report.clone();
-            let _ = handle.mail.send(Command::Reported(question.job.clone(), report));
+            let _ = handle.mail.send(Command::Reported(question.job.clone(), asked, report));
         }
     }
     true

@@ -67,6 +67,9 @@ pub struct Record {
     pub attempt: u32,
     /// The job of that attempt.
     pub job: Option<JobRecord>,
+    /// Jobs that carry the session's tag and serve nobody: they are being ended, and their monitors are told to end.
+    #[serde(default)]
+    pub strays: Vec<String>,
     /// The newest life of its monitor.
     pub incarnation: Option<Incarnation>,
     /// Why it is as it is.

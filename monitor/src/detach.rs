@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use wharf_protocol::process::ProcessId;
 
+use crate::cgroup;
+
 /// What only a hook's own processes carry.
 const MARKS: [&str; 10] = [
     "WHARF_INSTANCE",
@@ -73,10 +75,13 @@ pub(crate) fn detach(bootstrap: &Path) -> io::Result<()> {
     writeln!(io::stdout(), "{id}")
 }
 
-/// First thing of a detached monitor: a session of its own.
-pub(crate) fn detached(bootstrap: &Path) -> io::Result<()> {
+/// First thing of a detached monitor: a cgroup and a session of its own, in that order, for whoever waits for the session
+/// may then rely on both.
+pub(crate) fn detached(bootstrap: &Path) -> io::Result<Option<cgroup::Own>> {
+    let own = cgroup::join(&crate::bootstrap::read(bootstrap)?.session);
     rustix::process::setsid()?;
-    std::env::set_current_dir(bootstrap.parent().unwrap_or(Path::new("/"))).or(Ok(()))
+    let _ = std::env::set_current_dir(bootstrap.parent().unwrap_or(Path::new("/")));
+    Ok(own)
 }
 
 /// The job id of a process.

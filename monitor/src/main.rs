@@ -10,6 +10,7 @@
 //! down with it, and exits with the command's own code.
 
 mod bootstrap;
+mod cgroup;
 mod detach;
 mod endpoint;
 mod exec;
@@ -86,9 +87,13 @@ fn main() -> ExitCode {
                 supervise::run(&bootstrap)
             }
         }
-        Command::Detached { bootstrap } => {
-            detach::detached(&bootstrap).and_then(|()| supervise::run(&bootstrap))
-        }
+        Command::Detached { bootstrap } => detach::detached(&bootstrap).and_then(|own| {
+            let code = supervise::run(&bootstrap);
+            if let Some(own) = own {
+                own.leave();
+            }
+            code
+        }),
         Command::Endpoint { command: EndpointCommand::Add { name, kind, place } } => {
             endpoint::add(name, &kind, &place).map(|()| 0)
         }

@@ -173,7 +173,7 @@ fn endpoints(bootstrap: &Bootstrap) -> io::Result<(Vec<EndpointDeclared>, Ports)
 
 fn environment(bootstrap: &Bootstrap) -> Environment {
     // However the job was started: a launcher's token is never the command's.
-    let own = ["WHARF_JOB_ID", "WHARF_CGROUP", "WHARF_TOKEN", endpoint::SOCKET];
+    let own = ["WHARF_JOB_ID", "WHARF_TOKEN", endpoint::SOCKET];
     let mut env: Environment =
         std::env::vars_os().filter(|(name, _)| !own.iter().any(|own| name == own)).collect();
     if bootstrap.tty {
@@ -370,9 +370,7 @@ fn prefer_to_lose(pid: Pid) {
 /// How often the kernel killed something of our own cgroup for memory.
 fn oom_kills() -> u64 {
     let read = || -> Option<u64> {
-        let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-        let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
-        let events = std::fs::read_to_string(format!("/sys/fs/cgroup{path}/memory.events")).ok()?;
+        let events = std::fs::read_to_string(crate::cgroup::current()?.join("memory.events")).ok()?;
         events.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
     };
     read().unwrap_or(0)

@@ -9,6 +9,7 @@
 //! each other) and [`error`] (every way to be refused).
 
 pub mod api;
+pub mod cgroup;
 pub mod error;
 pub mod id;
 pub mod monitor;

@@ -38,4 +38,9 @@ function hooks.terminate(req)
   return {}
 end
 
+function hooks.on_ended(req)
+  -- A monitor that was killed could not take its command down with it.
+  return shell.clear { tag = req.session.id }
+end
+
 return hooks

@@ -122,3 +122,61 @@ fn descendants_go_down_with_the_command() {
         Probe::when(left.is_empty(), (), || format!("{left:?}"))
     });
 }
+
+#[test]
+fn a_monitor_that_was_killed_leaves_nothing_behind_in_its_cgroup() {
+    let launcher = Launcher::start();
+    let script = "setsid setsid sleep 1000 & trap '' TERM HUP; while :; do sleep 1000; done";
+    let id = launcher.run_session("shell", &["sh", "-c", script]);
+    let monitor = launcher.monitor(&id);
+    let cgroup = std::fs::read_to_string(format!("/proc/{}/cgroup", monitor.pid)).expect("its cgroup");
+    assert!(cgroup.contains(&format!("/wharf-{id}\n")), "no cgroup of its own: {cgroup}");
+    let inside = until("both sleep", WITHIN, || {
+        let inside = launcher.inside(&id);
+        if inside.len() >= 3 { Probe::Ready(inside) } else { Probe::NotYet(format!("{inside:?}")) }
+    });
+    monitor.signal(Signal::KILL);
+    let ended = launcher.await_ended(&id, Duration::from_secs(60));
+    assert_eq!(ended["end"]["cause"], "vanished", "{ended}");
+    until("all are gone", WITHIN, || {
+        let left: Vec<_> = inside.iter().filter(|process| process.is_alive()).collect();
+        if left.is_empty() { Probe::Ready(()) } else { Probe::NotYet(format!("{left:?}")) }
+    });
+    await_no_cgroup(&id);
+}
+
+#[test]
+fn a_session_that_ends_takes_its_cgroup_away() {
+    let launcher = Launcher::start();
+    let id = launcher.run_session("shell", &["cat"]);
+    assert_eq!(cgroups(&id).len(), 1);
+    launcher.terminate(&id, "20s");
+    await_no_cgroup(&id);
+}
+
+const WITHIN: Duration = Duration::from_secs(10);
+
+fn await_no_cgroup(id: &str) {
+    until("the cgroup is gone", WITHIN, || match cgroups(id) {
+        left if left.is_empty() => Probe::Ready(()),
+        left => Probe::NotYet(format!("{left:?}")),
+    });
+}
+
+/// The directories of a session's own cgroup.
+fn cgroups(id: &str) -> Vec<std::path::PathBuf> {
+    fn look(below: &std::path::Path, name: &str, found: &mut Vec<std::path::PathBuf>) {
+        for entry in std::fs::read_dir(below).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if entry.file_name() == *name {
+                    found.push(entry.path());
+                } else {
+                    look(&entry.path(), name, found);
+                }
+            }
+        }
+    }
+    let mut found = Vec::new();
+    look(std::path::Path::new("/sys/fs/cgroup"), &format!("wharf-{id}"), &mut found);
+    found
+}

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use wharf_core::backend::HostError;
 use wharf_core::hook::HookErrorKind;
+use wharf_protocol::SessionId;
 
 /// Reads a call's arguments.
 pub(super) fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, HostError> {
@@ -67,4 +68,11 @@ pub(super) struct SignalOne {
     /// Kill all that descends from it, too.
     #[serde(default)]
     pub(super) tree: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Clear {
+    /// The session id.
+    pub(super) tag: SessionId,
 }

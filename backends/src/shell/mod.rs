@@ -5,6 +5,7 @@
 //! no crash at any moment can hide a job.
 
 mod arguments;
+mod cgroups;
 mod processes;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use wharf_core::backend::{Backend, HostContext, HostError, HostFunction, HostMod
 use wharf_core::hook::HookErrorKind;
 use wharf_protocol::process::ProcessId;
 
-use arguments::{Inspect, List, SignalOne, Spawn, read};
+use arguments::{Clear, Inspect, List, SignalOne, Spawn, read};
 
 /// Local processes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,6 +45,11 @@ const FUNCTIONS: &[HostFunction] = &[
         name: "signal",
         writes: true,
         doc: "Signals a job and waits for its end; {job_id, signal, tree?} → {}. Already gone is success.",
+    },
+    HostFunction {
+        name: "clear",
+        writes: true,
+        doc: "Kills what a job that is over has left in its own cgroup, after a moment for a clean end; {tag} → {}.",
     },
 ];
 
@@ -93,10 +99,14 @@ impl HostModule for Shell {
             "inspect" => inspect(&read(arguments)?),
             "list" => list(&read(arguments)?),
             "signal" => signal(&read(arguments)?, context).await,
+            "clear" => clear(&read(arguments)?, context).await,
             _ => Err(HostError::new(HookErrorKind::Internal, format!("shell has no function {function}"))),
         }
     }
 }
+
+/// What is left of a session whose job is over has so long to end by itself.
+const CLEAR: Duration = Duration::from_secs(2);
 
 fn internal(message: impl Into<String>) -> HostError {
     HostError::new(HookErrorKind::Internal, message)
@@ -205,6 +215,20 @@ async fn signal(one: &SignalOne, context: &HostContext) -> Result<Value, HostErr
             }
         }
     }
+}
+
+/// A monitor that leaves takes its cgroup with it: one that is found has somebody in it, or was left by a monitor that
+/// was killed.
+async fn clear(clear: &Clear, context: &HostContext) -> Result<Value, HostError> {
+    for cgroup in cgroups::find(&clear.tag) {
+        tokio::select! {
+            cleared = cgroups::clear(&cgroup, CLEAR, context.left) => {
+                cleared.map_err(|error| internal(format!("{}: {error}", cgroup.display())))?;
+            }
+            () = context.cancel.cancelled() => return Err(HostError::new(HookErrorKind::Timeout, "given up")),
+        }
+    }
+    Ok(json!({}))
 }
 
 #[cfg(test)]

@@ -62,6 +62,8 @@ pub(super) fn kill_tree(id: &ProcessId) -> io::Result<bool> {
     if !signal(id, Signal::STOP)? {
         return Ok(false);
     }
+    // Recognised while it was stopped. Those that it had taken in from elsewhere are still found below.
+    let own = super::cgroups::of(id.pid).filter(|_| is_alive(id));
     let mut handles: HashMap<i32, OwnedFd> = HashMap::new();
     loop {
         let mut grew = false;
@@ -82,6 +84,9 @@ pub(super) fn kill_tree(id: &ProcessId) -> io::Result<bool> {
     // Children first: when their parent goes they would be handed to somebody else.
     for handle in handles.values() {
         let _ = pidfd_send_signal(handle, Signal::KILL);
+    }
+    if let Some(own) = own {
+        let _ = super::cgroups::kill(&own);
     }
     signal(id, Signal::KILL)
 }

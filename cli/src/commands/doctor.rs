@@ -227,18 +227,17 @@ fn written_for_a_moment() -> std::io::Result<(PathBuf, tempfile::TempDir)> {
 /// Where a cgroup of our own can be made, nothing that a session starts gets away.
 fn cgroup() -> Finding {
     const WHAT: &str = "cgroup";
-    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let path = own
-        .lines()
-        .find_map(|line| line.strip_prefix("0::"))
-        .map(|path| Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/')));
-    match path {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
+    match wharf_protocol::cgroup::directory(&read("cgroup"), &read("mountinfo")) {
         Some(path) if rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).is_ok() => {
-            Finding::ok(WHAT, format!("{} is writable", path.display()))
+            Finding::ok(WHAT, format!("each local session gets its own, below {}", path.display()))
         }
         Some(_) | None => {
-            // Nothing to mend: a session's processes are then found by their group, their parents and their mark.
-            Finding::ok(WHAT, "none that is writable: sessions are held together by their monitor alone")
+            // Nothing to mend: a session's processes are then found by their group and their parents.
+            Finding::ok(
+                WHAT,
+                "none that is writable: local sessions are held together by their monitor alone",
+            )
         }
     }
 }

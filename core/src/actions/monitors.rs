@@ -256,6 +256,7 @@ fn from_snapshot(
             restarts: admitted.claim.restarts,
             since: now,
         }),
+        strays: Vec::new(),
         incarnation: None,
         reason: None,
         rules,

@@ -1,13 +1,13 @@
 //! What the scheduler says of a job. "Cannot tell" never changes a session.
 
-use wharf_protocol::{EndCause, JobState, Phase, StoppedBy};
+use wharf_protocol::{EndCause, JobState, Phase, StoppedBy, Time};
 
 use super::{Due, Effect, Work};
 use crate::hook::JobReport;
 use crate::record::{LinkState, Stage};
 
 impl Work {
-    pub(super) fn reported(&mut self, job: &str, report: &JobReport) {
+    pub(super) fn reported(&mut self, job: &str, asked: Time, report: &JobReport) {
         let known = self.step.session.record.job.as_ref().is_some_and(|known| known.id == job);
         if !known || report.state == JobState::Unknown {
             return;
@@ -15,14 +15,14 @@ impl Work {
         match self.stage().clone() {
             Stage::Pending { phase: Phase::Submitted, .. } => {
                 self.keep(report);
-                self.reported_pending(report);
+                self.reported_pending(asked, report);
             }
             Stage::Pending { .. } => {}
             Stage::Running { interrupted } => {
                 self.keep(report);
                 match self.step.session.link {
                     LinkState::Lost { .. } | LinkState::None => {
-                        self.reported_lost(report, interrupted.is_some());
+                        self.reported_lost(asked, report, interrupted.map(|was| was.at));
                     }
                     // Its monitor speaks for it; the scheduler is asked again.
                     LinkState::Connected => {}
@@ -61,13 +61,13 @@ impl Work {
     }
 
     /// A "gone" is believed only some time after the submit: schedulers answer from caches.
-    fn too_early(&self) -> bool {
+    fn too_early(&self, asked: Time) -> bool {
         let record = &self.step.session.record;
         let taken = record.job.as_ref().map(|job| job.since).or(record.submitted_at);
-        taken.is_some_and(|at| self.now.since(at) < record.rules.settle)
+        taken.is_some_and(|at| asked.since(at) < record.rules.settle)
     }
 
-    fn reported_pending(&mut self, report: &JobReport) {
+    fn reported_pending(&mut self, asked: Time, report: &JobReport) {
         let words = |fallback: &str| match (&report.reason, &report.raw) {
             (Some(reason), _) => reason.clone(),
             (None, Some(raw)) => format!("{fallback} ({raw})"),
@@ -88,22 +88,23 @@ impl Work {
             JobState::Suspended => self.reason("suspended", words("its job is suspended")),
             JobState::Completing => self.reason("completing", words("its job is being cleaned up")),
             JobState::Ended => self.job_over(report, EndCause::NeverRegistered),
-            JobState::Gone if self.too_early() => {}
+            JobState::Gone if self.too_early(asked) => {}
             JobState::Gone => self.job_over(report, EndCause::Vanished),
             JobState::Unknown => {}
         }
     }
 
-    fn reported_lost(&mut self, report: &JobReport, interrupted: bool) {
+    fn reported_lost(&mut self, asked: Time, report: &JobReport, interrupted: Option<Time>) {
         match report.state {
-            JobState::Queued | JobState::Held | JobState::Starting if interrupted => {
+            JobState::Queued | JobState::Held | JobState::Starting if interrupted.is_some() => {
                 self.reason("requeued", "interrupted; its job waits to run again");
             }
             JobState::Queued | JobState::Held => {
                 self.reason("requeued", "its job waits to run again");
             }
             JobState::Ended => self.job_over(report, EndCause::Vanished),
-            JobState::Gone if self.too_early() && !interrupted => {}
+            // After an interruption it is believed at once, unless it was asked before that.
+            JobState::Gone if interrupted.map_or(self.too_early(asked), |at| asked < at) => {}
             JobState::Gone => self.job_over(report, EndCause::Vanished),
             JobState::Starting
             | JobState::Running

@@ -15,6 +15,8 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod job;
+#[cfg(test)]
+mod lifecycle;
 pub(crate) mod monitor;
 mod submit;
 mod terminate;
@@ -125,11 +127,18 @@ pub enum Event {
         outcome: Result<Submitted, HookError>,
     },
     /// The find hook answered.
-    FindAnswered(Result<Found, HookError>),
+    FindAnswered {
+        /// When it was asked: what it says is no newer.
+        asked: Time,
+        /// Its answer.
+        outcome: Result<Found, HookError>,
+    },
     /// The scheduler was heard about that job.
     Reported {
         /// Which job.
         job: String,
+        /// When it was asked: what it says is no newer.
+        asked: Time,
         /// What it said.
         report: JobReport,
     },
@@ -265,8 +274,8 @@ pub fn step(session: &Session, event: &Event, now: Time) -> Step {
         Event::Progress(text) => work.progress(text),
         Event::Prepared(outcome) => work.prepared(outcome),
         Event::SubmitAnswered { attempt, outcome } => work.submit_answered(*attempt, outcome),
-        Event::FindAnswered(outcome) => work.find_answered(outcome),
-        Event::Reported { job, report } => work.reported(job, report),
+        Event::FindAnswered { asked, outcome } => work.find_answered(*asked, outcome),
+        Event::Reported { job, asked, report } => work.reported(job, *asked, report),
         Event::Registered { incarnation, job } => work.registered(*incarnation, job.as_deref()),
         Event::Acknowledged => work.step.session.acknowledged = true,
         Event::LinkLost => work.link_lost(),

@@ -270,22 +270,31 @@ impl Work {
 
     pub(super) fn stray(&mut self, job: String, handle: Option<serde_json::Value>) {
         self.note("stray", "launcher", format!("job {job} serves nobody and is ended"));
+        let record = self.record();
+        // Its monitor may register before the hook has ended it, and must not take the other job's place.
+        if !record.is_ended() && !record.strays.contains(&job) {
+            record.strays.push(job.clone());
+        }
         self.effect(Effect::EndStray { job, handle });
     }
 
-    pub(super) fn find_answered(&mut self, outcome: &Result<Found, HookError>) {
+    pub(super) fn find_answered(&mut self, asked: Time, outcome: &Result<Found, HookError>) {
         match (self.stage().clone(), outcome) {
             (Stage::Pending { phase: Phase::Unknown, .. }, Ok(Found::Jobs(jobs))) => {
-                let mut jobs = jobs.iter();
-                if let Some(job_id) = jobs.next() {
+                let strays = self.step.session.record.strays.clone();
+                let kept = jobs.iter().find(|job| !strays.contains(job));
+                if let Some(job_id) = kept {
                     self.take(&Submitted { job_id: job_id.clone(), node: None, message: None, handle: None });
+                } else {
+                    self.wake(look_again(Duration::ZERO), Due::Find);
                 }
-                for other in jobs {
+                for other in jobs.iter().filter(|job| kept != Some(job)) {
                     self.stray(other.clone(), None);
                 }
             }
             (Stage::Pending { phase: Phase::Unknown, since, doubt, .. }, Ok(Found::No)) => {
-                let waited = self.now.since(since);
+                // By when it looked: an answer may have been long on its way.
+                let waited = asked.since(since);
                 if waited < self.step.session.record.rules.settle {
                     let left = self.step.session.record.rules.settle.saturating_sub(waited);
                     self.wake(look_again(waited).min(left), Due::Find);

@@ -11,11 +11,11 @@ use crate::testing::store::record;
 
 const NOW: i64 = 1_000_000_000;
 
-fn at(seconds: i64) -> Time {
+pub(super) fn at(seconds: i64) -> Time {
     Time::from_millis(NOW + seconds * 1000)
 }
 
-fn session() -> Session {
+pub(super) fn session() -> Session {
     let mut record = record(1);
     record.created_at = at(0);
     record.stage =
@@ -24,11 +24,11 @@ fn session() -> Session {
 }
 
 /// A session after those events, one second apart.
-fn after(events: &[Event]) -> (Session, Vec<Effect>) {
+pub(super) fn after(events: &[Event]) -> (Session, Vec<Effect>) {
     follow(session(), events)
 }
 
-fn follow(mut session: Session, events: &[Event]) -> (Session, Vec<Effect>) {
+pub(super) fn follow(mut session: Session, events: &[Event]) -> (Session, Vec<Effect>) {
     let mut effects = Vec::new();
     for (second, event) in (1..).zip(events) {
         let step = step(&session, event, at(second));
@@ -38,7 +38,7 @@ fn follow(mut session: Session, events: &[Event]) -> (Session, Vec<Effect>) {
     (session, effects)
 }
 
-fn submitted(job: &str) -> Event {
+pub(super) fn submitted(job: &str) -> Event {
     answered(1, job)
 }
 
@@ -47,24 +47,39 @@ fn answered(attempt: u32, job: &str) -> Event {
     Event::SubmitAnswered { attempt, outcome: Ok(submitted) }
 }
 
-fn refused(kind: HookErrorKind) -> Event {
+pub(super) fn refused(kind: HookErrorKind) -> Event {
     Event::SubmitAnswered { attempt: 1, outcome: Err(HookError::new(kind, "no")) }
 }
 
-fn registered(number: u64) -> Event {
+pub(super) fn registered(number: u64) -> Event {
     let incarnation = Incarnation { attempt: 1, restarts: 0, number };
     Event::Registered { incarnation, job: Some("j1".to_owned()) }
 }
 
-fn reported(state: JobState) -> Event {
-    Event::Reported { job: "j1".to_owned(), report: JobReport { state, ..JobReport::default() } }
+/// Asked before anything has settled.
+pub(super) fn reported(state: JobState) -> Event {
+    heard(5, state)
 }
 
-fn terminate() -> Event {
+pub(super) fn heard(asked: i64, state: JobState) -> Event {
+    let report = JobReport { state, ..JobReport::default() };
+    Event::Reported { job: "j1".to_owned(), asked: at(asked), report }
+}
+
+pub(super) fn found(asked: i64, outcome: Result<Found, HookError>) -> Event {
+    Event::FindAnswered { asked: at(asked), outcome }
+}
+
+pub(super) fn terminate() -> Event {
     Event::Terminate { by: "alice".to_owned(), grace: None }
 }
 
-fn exit(code: Option<i32>, signal: Option<i32>, interrupted: bool, by: Option<StoppedBy>) -> Event {
+pub(super) fn exit(
+    code: Option<i32>,
+    signal: Option<i32>,
+    interrupted: bool,
+    by: Option<StoppedBy>,
+) -> Event {
     Event::Exited(ExitReport {
         exit_code: code,
         signal,
@@ -77,7 +92,7 @@ fn exit(code: Option<i32>, signal: Option<i32>, interrupted: bool, by: Option<St
     })
 }
 
-fn hook_answered(mode: Mode, outcome: Result<(), HookError>) -> Event {
+pub(super) fn hook_answered(mode: Mode, outcome: Result<(), HookError>) -> Event {
     Event::TerminateAnswered { mode, outcome }
 }
 
@@ -92,7 +107,7 @@ fn phase(session: &Session) -> Option<Phase> {
     session.record.phase()
 }
 
-const RESUME: Event = Event::Resume;
+pub(super) const RESUME: Event = Event::Resume;
 
 #[test]
 fn a_recorded_session_is_submitted_once_and_then_queued() {
@@ -159,15 +174,29 @@ fn a_lost_answer_is_looked_up_and_never_submitted_again() {
         assert_eq!(phase(&session), Some(Phase::Unknown), "{lost:?}");
         assert!(effects.contains(&Effect::Find));
         assert!(!effects.iter().any(|effect| matches!(effect, Effect::Submit { .. })));
-        let found = Event::FindAnswered(Ok(Found::Jobs(vec!["j1".to_owned(), "j2".to_owned()])));
-        let (session, effects) = after(&[RESUME, lost.clone(), found]);
+        let jobs = found(5, Ok(Found::Jobs(vec!["j1".to_owned(), "j2".to_owned()])));
+        let (session, effects) = after(&[RESUME, lost.clone(), jobs]);
         assert_eq!(session.record.job.as_ref().map(|job| job.id.as_str()), Some("j1"), "the oldest is kept");
         assert!(effects.contains(&Effect::EndStray { job: "j2".to_owned(), handle: None }));
-        let no = Event::FindAnswered(Ok(Found::No));
+        // Its monitor must not take the kept job's place before the hook has ended it; nor is it found again.
+        assert_eq!(session.record.strays, ["j2"]);
+        let late = found(5, Ok(Found::Jobs(vec!["j2".to_owned()])));
+        let mut doubted = after(&[RESUME, lost.clone()]).0;
+        doubted.record.strays = vec!["j2".to_owned()];
+        let doubted = step(&doubted, &late, at(10));
+        assert_eq!(phase(&doubted.session), Some(Phase::Unknown));
+        assert!(matches!(doubted.effects[0], Effect::Wake { due: Due::Find, .. }));
+        let no = found(5, Ok(Found::No));
         let (session, _) = after(&[RESUME, lost.clone(), no.clone()]);
         assert_eq!(phase(&session), Some(Phase::Unknown), "not believed before it has settled");
+        assert_eq!(
+            phase(&step(&session, &no, at(100)).session),
+            Some(Phase::Unknown),
+            "it looked too early, however long its answer took"
+        );
+        let no = found(100, Ok(Found::No));
         assert_eq!(end(&step(&session, &no, at(100)).session).cause, EndCause::SubmitFailed);
-        let failing = Event::FindAnswered(Err(HookError::new(HookErrorKind::Internal, "?")));
+        let failing = found(5, Err(HookError::new(HookErrorKind::Internal, "?")));
         assert_eq!(
             phase(&step(&session, &failing, at(100_000)).session),
             Some(Phase::Unknown),
@@ -217,25 +246,28 @@ fn the_scheduler_ends_only_what_no_monitor_speaks_for() {
     );
     let (session, _) = follow(after(&pending).0, &[reported(JobState::Gone)]);
     assert_eq!(session.record.state(), State::Pending, "gone is not believed at once");
-    let later = step(&session, &reported(JobState::Gone), at(1000));
+    let slow = step(&session, &reported(JobState::Gone), at(1000)).session;
+    assert_eq!(slow.record.state(), State::Pending, "it was asked too early, however long its answer took");
+    let later = step(&session, &heard(1000, JobState::Gone), at(1000));
     assert_eq!(end(&later.session).cause, EndCause::Vanished);
     for state in [JobState::Ended, JobState::Gone, JobState::Unknown] {
         let connected = after(&[RESUME, submitted("j1"), registered(1)]).0;
         assert_eq!(
-            step(&connected, &reported(state), at(1000)).session.record.state(),
+            step(&connected, &heard(1000, state), at(1000)).session.record.state(),
             State::Running,
             "{state:?}"
         );
         let lost = follow(connected, &[Event::LinkLost]).0;
-        let told = step(&lost, &reported(state), at(1000)).session;
+        let told = step(&lost, &heard(1000, state), at(1000)).session;
         assert_eq!(told.record.is_ended(), state != JobState::Unknown, "{state:?}");
     }
     let cause = JobReport { state: JobState::Ended, cause: Some(EndCause::Timeout), ..JobReport::default() };
-    let event = Event::Reported { job: "j1".to_owned(), report: cause };
+    let event = Event::Reported { job: "j1".to_owned(), asked: at(5), report: cause };
     assert_eq!(end(&follow(after(&pending).0, &[event]).0).cause, EndCause::Timeout);
     // A job that is not the session's says nothing.
     let other = Event::Reported {
         job: "j9".to_owned(),
+        asked: at(5),
         report: JobReport { state: JobState::Ended, ..JobReport::default() },
     };
     assert_eq!(follow(after(&pending).0, &[other]).0.record.state(), State::Pending);
@@ -356,6 +388,8 @@ fn an_interrupted_command_is_not_over_until_the_scheduler_says_so() {
     };
     let back = follow(queued, &[again]).0;
     assert_eq!(back.record.stage, Stage::Running { interrupted: None });
+    let before = step(&interrupted, &heard(0, JobState::Gone), at(50)).session;
+    assert_eq!(before.record.state(), State::Running, "asked before it was interrupted");
     let over = step(&interrupted, &reported(JobState::Gone), at(50)).session;
     assert_eq!((end(&over).cause, end(&over).signal), (EndCause::Signaled, Some(15)));
 }
@@ -421,11 +455,12 @@ fn any_event() -> impl Strategy<Value = Event> {
             attempt,
             outcome: Err(HookError::new(kind, "no"))
         }),
-        kind.prop_map(|kind| Event::FindAnswered(Err(HookError::new(kind, "?")))),
-        Just(Event::FindAnswered(Ok(Found::No))),
-        job.clone().prop_map(|job| Event::FindAnswered(Ok(Found::Jobs(vec![job.to_owned()])))),
-        (job, state).prop_map(|(job, state)| Event::Reported {
+        kind.prop_map(|kind| found(5, Err(HookError::new(kind, "?")))),
+        (0..200i64).prop_map(|asked| found(asked, Ok(Found::No))),
+        job.clone().prop_map(|job| found(5, Ok(Found::Jobs(vec![job.to_owned()])))),
+        (job, state, 0..200i64).prop_map(|(job, state, asked)| Event::Reported {
             job: job.to_owned(),
+            asked: at(asked),
             report: JobReport { state, ..JobReport::default() }
         }),
         (1..5u64).prop_map(registered),

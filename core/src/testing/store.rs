@@ -48,6 +48,7 @@ pub fn record(number: u32) -> Record {
         wish: None,
         attempt: 0,
         job: None,
+        strays: Vec::new(),
         incarnation: None,
         reason: None,
         rules: Rules {

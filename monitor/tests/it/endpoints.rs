@@ -113,6 +113,7 @@ async fn a_tunnel_half_closes_both_ways() {
         for _ in 0..10 {
             stream.send(&read.clone()).await;
             within("data", from.read_exact(&mut read)).await.unwrap();
+            // tidy: sleeps because the exchange is to outlast several looks at the application's socket.
             tokio::time::sleep(Duration::from_millis(60)).await;
         }
         stream.control(&ClientControl::Eof(true)).await;

@@ -229,6 +229,7 @@ impl Drop for Job {
         while Instant::now() < give_up
             && std::fs::read_to_string(&children).is_ok_and(|left| !left.is_empty())
         {
+            // tidy: sleeps because a drop cannot await; it polls, with a deadline.
             std::thread::sleep(Duration::from_millis(10));
         }
         let _ = self.0.kill();
