@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wharf_protocol::api::Trace;
 use wharf_protocol::session::{Params, Tags};
@@ -114,8 +114,8 @@ pub struct HookCall {
     pub deadline: Duration,
     /// Names this call everywhere.
     pub trace: TraceId,
-    /// Where `host.progress` goes.
-    pub progress: Option<mpsc::Sender<String>>,
+    /// Where `host.progress` goes: its newest words.
+    pub progress: Option<watch::Sender<String>>,
     /// Ends the call early, its processes with it.
     pub cancel: CancellationToken,
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wharf_core::backend::HostModule;
@@ -73,7 +73,7 @@ pub(crate) struct Context {
     pub(crate) allowed: Duration,
     pub(crate) cancel: CancellationToken,
     pub(crate) dry_run: bool,
-    pub(crate) progress: Option<mpsc::Sender<String>>,
+    pub(crate) progress: Option<watch::Sender<String>>,
     pub(crate) call_file: CallFile,
     pub(crate) module: Option<Arc<dyn HostModule>>,
     pub(crate) secret_params: Vec<String>,

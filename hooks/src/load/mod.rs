@@ -245,15 +245,20 @@ pub(crate) fn read_directory(dir: &Path) -> Result<Files, Vec<Finding>> {
     if out.is_empty() { Ok(files) } else { Err(out) }
 }
 
-/// Where a file of a level can be executed from: in place while it is what was checked, else a private copy.
+/// Where a file of a level can be executed from: in place while all is what was checked, else a private copy.
 pub(crate) fn place(level: &Level, file: &str, copies: &Path) -> std::io::Result<PathBuf> {
     let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
-    let content = level.files.files.get(file).ok_or_else(missing)?;
-    if let (Some(dir), Some(stamp)) = (&level.files.dir, &content.stamp) {
-        let path = dir.join(file);
-        if files::Stamp::now(&path).as_ref() == Some(stamp) {
-            return Ok(path);
-        }
+    if !level.files.files.contains_key(file) {
+        return Err(missing());
+    }
+    // All of them: a hook may read what lies beside it.
+    let unchanged = |dir: &Path| {
+        level.files.files.iter().all(|(name, content)| {
+            content.stamp.is_some() && files::Stamp::now(&dir.join(name)) == content.stamp
+        })
+    };
+    if let Some(dir) = level.files.dir.as_deref().filter(|dir| unchanged(dir)) {
+        return Ok(dir.join(file));
     }
     let root = copies.join(&level.hash);
     if !root.is_dir() {

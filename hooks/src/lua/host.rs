@@ -20,6 +20,7 @@ use super::command::{self, duration};
 use super::fault::{Failed, failed, host, mistake};
 use super::render;
 use super::value::{Into, Out, Secret};
+use super::waiting::waiting;
 use crate::context::Context;
 use crate::exec;
 use crate::exec::child::Ended;
@@ -37,8 +38,17 @@ const LOG_LINE: usize = 8 << 10;
 /// Most bytes of a secret's file.
 const SECRET_MAX: u64 = 64 << 10;
 
-/// `host.cache`'s values, by template version, user and key.
-pub(crate) type Cache = Arc<Mutex<HashMap<(String, String, String), (Instant, Value)>>>;
+/// Most bytes that one template keeps in the cache, so that none takes it all.
+const CACHED_EACH: usize = 4 << 20;
+/// Most bytes of all cached values.
+const CACHED_ALL: usize = 32 << 20;
+/// Most files that a call makes by `host.tmp`.
+const TMP_FILES: usize = 1000;
+/// Most bytes of them in all.
+const TMP_MAX: usize = 32 << 20;
+
+/// `host.cache`'s values as JSON texts, by template version, user and key.
+pub(crate) type Cache = Arc<Mutex<HashMap<(String, String, String), (Instant, String)>>>;
 
 /// What host functions share in one call.
 #[derive(Debug, Clone)]
@@ -52,7 +62,15 @@ pub(crate) struct Host {
     user: String,
     cache: Cache,
     commands: Arc<AtomicUsize>,
-    tmp: Arc<Mutex<Option<tempfile::TempDir>>>,
+    tmp: Arc<Mutex<Tmp>>,
+}
+
+/// The private directory of a call, and what the script has put there.
+#[derive(Debug, Default)]
+struct Tmp {
+    dir: Option<tempfile::TempDir>,
+    files: usize,
+    bytes: usize,
 }
 
 impl Host {
@@ -100,15 +118,29 @@ impl Host {
     /// The call's private directory, made when it is first needed.
     pub(crate) fn tmp_dir(&self) -> mlua::Result<PathBuf> {
         let mut tmp = self.tmp.lock().unwrap_or_else(PoisonError::into_inner);
-        let dir = match tmp.take() {
+        let dir = match tmp.dir.take() {
             Some(dir) => dir,
             None => exec::private_dir(&self.context("host.tmp")?.settings.tmp()).map_err(|error| {
                 failed(HookErrorKind::Internal, format!("no temporary directory: {error}"))
             })?,
         };
         let path = dir.path().to_owned();
-        *tmp = Some(dir);
+        tmp.dir = Some(dir);
         Ok(path)
+    }
+
+    /// Takes room for one more file.
+    fn tmp_room(&self, bytes: usize) -> mlua::Result<()> {
+        let mut tmp = self.tmp.lock().unwrap_or_else(PoisonError::into_inner);
+        tmp.files += 1;
+        tmp.bytes = tmp.bytes.saturating_add(bytes);
+        if tmp.files > TMP_FILES || tmp.bytes > TMP_MAX {
+            return Err(mistake(format!(
+                "host.tmp: more than {TMP_FILES} files or {} MiB in one call",
+                TMP_MAX >> 20
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -131,43 +163,39 @@ fn cut(text: &str, most: usize) -> &str {
 pub(crate) fn add(lua: &Lua, globals: &Table, shared: &Host) -> mlua::Result<()> {
     let table = lua.create_table()?;
     let state = shared.clone();
-    table.set(
-        "exec",
-        lua.create_async_function(move |lua, options: Table| command::exec(lua, state.clone(), options))?,
-    )?;
+    let exec =
+        lua.create_async_function(move |lua, options: Table| command::exec(lua, state.clone(), options))?;
+    table.set("exec", waiting(lua, shared, "host.exec", exec)?)?;
     table.set("fail", lua.create_function(fail)?)?;
     let state = shared.clone();
     table.set("tmp", lua.create_function(move |_, args| tmp(&state, args))?)?;
-    table.set("parallel", lua.create_async_function(parallel)?)?;
+    table.set("parallel", waiting(lua, shared, "host.parallel", lua.create_async_function(parallel)?)?)?;
     let state = shared.clone();
-    table.set("cache", lua.create_async_function(move |lua, args| cache(lua, state.clone(), args))?)?;
+    let cached = lua.create_async_function(move |lua, args| cache(lua, state.clone(), args))?;
+    table.set("cache", waiting(lua, shared, "host.cache", cached)?)?;
     let state = shared.clone();
     table.set(
         "progress",
         lua.create_function(move |_, text: LuaString| {
             let context = state.context("host.progress")?;
             if let Some(progress) = &context.progress {
-                // A full queue drops it: the next one says more.
-                let _ = progress.try_send(cut(&text.to_string_lossy(), 500).to_owned());
+                progress.send_replace(context.blotted(cut(&text.to_string_lossy(), 500)));
             }
             Ok(())
         })?,
     )?;
     let state = shared.clone();
-    table.set(
-        "sleep",
-        lua.create_async_function(move |_, time: Lv| {
-            let checked = state.context("host.sleep").and_then(|context| {
-                let time = duration("host.sleep", &time)?;
-                let pretended = context.stage.as_ref().is_some_and(|stage| stage.slept(time));
-                Ok(if pretended { Duration::ZERO } else { time })
-            });
-            async move {
-                tokio::time::sleep(checked?).await;
-                Ok(())
-            }
-        })?,
-    )?;
+    let sleep = lua.create_async_function(move |_, time: Lv| {
+        let checked = duration("host.sleep", &time).map(|time| {
+            let pretended = state.stage().is_some_and(|stage| stage.slept(time));
+            if pretended { Duration::ZERO } else { time }
+        });
+        async move {
+            tokio::time::sleep(checked?).await;
+            Ok(())
+        }
+    })?;
+    table.set("sleep", waiting(lua, shared, "host.sleep", sleep)?)?;
     let state = shared.clone();
     table.set(
         "now",
@@ -204,12 +232,11 @@ pub(crate) fn add(lua: &Lua, globals: &Table, shared: &Host) -> mlua::Result<()>
         let table = lua.create_table()?;
         for function in module.functions() {
             let (state, module, function) = (shared.clone(), Arc::clone(&module), *function);
-            table.set(
-                function.name,
-                lua.create_async_function(move |lua, arguments: Option<Table>| {
-                    call_module(lua, state.clone(), Arc::clone(&module), function, arguments)
-                })?,
-            )?;
+            let name = format!("{}.{}", module.name(), function.name);
+            let called = lua.create_async_function(move |lua, arguments: Option<Table>| {
+                call_module(lua, state.clone(), Arc::clone(&module), function, arguments)
+            })?;
+            table.set(function.name, waiting(lua, shared, &name, called)?)?;
         }
         globals.set(module.name(), table)?;
     } else if shared.call.is_none() {
@@ -244,8 +271,8 @@ fn fail(_: &Lua, (kind, message, options): (String, LuaString, Option<Table>)) -
         for pair in options.pairs::<String, Lv>() {
             let (name, value) = pair?;
             match name.as_str() {
-                "hint" => error.hint = Some(shown(&value)),
-                "field" => error.field = Some(shown(&value)),
+                "hint" => error.hint = Some(crate::answer::shorten(shown(&value))),
+                "field" => error.field = Some(crate::answer::shorten(shown(&value))),
                 "retry_after" => error.retry_after = Some(duration("host.fail: `retry_after`", &value)?),
                 "detail" => {
                     error.message = crate::answer::shorten(format!("{}: {}", error.message, shown(&value)));
@@ -279,6 +306,7 @@ fn tmp(state: &Host, (name, text): (Option<String>, Option<Lv>)) -> mlua::Result
             return Err(mistake(format!("host.tmp: expected a text, got a {}", other.type_name())));
         }
     };
+    state.tmp_room(bytes.len())?;
     let path = dir.join(name);
     std::fs::OpenOptions::new()
         .write(true)
@@ -339,18 +367,20 @@ async fn cache(lua: Lua, state: Host, (key, time, make): (String, Lv, Function))
         if let Some((until, value)) = kept.get(&key)
             && *until > Instant::now()
         {
-            return Into::PLAIN.lua(&lua, value);
+            let value = serde_json::from_str(value).map_err(mistake)?;
+            return Into::PLAIN.lua(&lua, &value);
         }
     }
     let value = make.call_async::<Lv>(()).await?;
-    let json = Out { secrets: false, max: CACHED_MAX }.json(&value)?;
+    let text = Out { secrets: false, max: CACHED_MAX }.json(&value)?.to_string();
     let mut kept = state.cache.lock().unwrap_or_else(PoisonError::into_inner);
-    if kept.len() >= CACHE_ENTRIES {
-        let now = Instant::now();
-        kept.retain(|_, (until, _)| *until > now);
-    }
-    if kept.len() < CACHE_ENTRIES {
-        kept.insert(key, (Instant::now() + time, json));
+    let now = Instant::now();
+    kept.retain(|known, (until, _)| *until > now && *known != key);
+    let sizes = kept.iter().map(|((template, ..), (_, text))| (*template == key.0, text.len()));
+    let (own, all) =
+        sizes.fold((0, 0), |(own, all), (mine, size)| (if mine { own + size } else { own }, all + size));
+    if kept.len() < CACHE_ENTRIES && own + text.len() <= CACHED_EACH && all + text.len() <= CACHED_ALL {
+        kept.insert(key, (now + time, text));
     }
     Ok(value)
 }

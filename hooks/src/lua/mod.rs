@@ -18,6 +18,7 @@ mod script;
 mod text;
 mod value;
 mod vm;
+mod waiting;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
