@@ -4,3 +4,4 @@
 //! put its verbs together. Start with [`shell`], the smallest.
 
 pub mod shell;
+pub mod slurm;

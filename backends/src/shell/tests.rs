@@ -11,6 +11,8 @@ use super::*;
 fn context() -> HostContext {
     HostContext {
         session: None,
+        base: Vec::new(),
+        programs: Vec::new(),
         env: Vec::new(),
         mark: "instance:call".to_owned(),
         left: Duration::from_secs(10),
