@@ -175,6 +175,7 @@
 ---@class wharf.LogsRequest
 ---@field config table [config] of the template.
 ---@field deadline_ms integer What is left of its time.
+---@field dir string The session directory, where a job's own output may lie.
 ---@field dry_run boolean Nothing may be changed.
 ---@field handle? any What submit gave as handle.
 ---@field job_id? string The job; absent when the submit's answer was lost.

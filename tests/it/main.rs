@@ -26,6 +26,8 @@ mod restart;
 mod secrets;
 mod sharing;
 mod site_templates;
+mod slurm;
+mod slurm_faults;
 mod storage;
 mod streams;
 mod submit;

@@ -19,6 +19,7 @@ pub mod launcher;
 pub mod link;
 pub mod processes;
 pub mod program;
+pub mod slurm;
 pub mod templates;
 pub mod wait;
 pub mod websocket;
@@ -29,7 +30,8 @@ use tokio::runtime::Runtime;
 
 pub use cli::Output;
 pub use http::{Answer, Http};
-pub use launcher::Launcher;
+pub use launcher::{Home, Launcher};
+pub use slurm::Slurm;
 pub use templates::Template;
 pub use wait::{Probe, until};
 
