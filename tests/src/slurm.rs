@@ -180,16 +180,24 @@ impl Slurm {
     }
 
     /// Ends the controller and waits until it is gone.
-    ///
-    /// # Panics
-    /// When it does not go.
     #[track_caller]
     pub fn stop_controller(&self) {
-        let file = self.dir.join("run/slurmctld.pid");
+        self.end("slurmctld", rustix::process::Signal::TERM);
+    }
+
+    /// Ends a node's daemon as a crash would; what runs there lives on, and nobody answers for it.
+    #[track_caller]
+    pub fn kill_node(&self, node: &str) {
+        self.end(&format!("slurmd.{node}"), rustix::process::Signal::KILL);
+    }
+
+    #[track_caller]
+    fn end(&self, daemon: &str, signal: rustix::process::Signal) {
+        let file = self.dir.join(format!("run/{daemon}.pid"));
         let text = fs::read_to_string(&file).unwrap_or_default();
-        let pid: i32 = text.trim().parse().unwrap_or_else(|_| panic!("slurmctld does not run: {text:?}"));
-        crate::processes::send(pid, rustix::process::Signal::TERM);
-        until("slurmctld is gone", Duration::from_secs(30), || {
+        let pid: i32 = text.trim().parse().unwrap_or_else(|_| panic!("{daemon} does not run: {text:?}"));
+        crate::processes::send(pid, signal);
+        until(&format!("{daemon} is gone"), Duration::from_secs(30), || {
             let gone = !Path::new(&format!("/proc/{pid}")).exists();
             Probe::when(gone, (), || format!("pid {pid}"))
         });
