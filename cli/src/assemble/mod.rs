@@ -7,17 +7,14 @@
 //! The lock comes first: nothing of a data directory is touched that another launcher works on. Where things lie is
 //! in [`places`], what is said when one fails in [`told`].
 
+pub(crate) mod backends;
 pub(crate) mod places;
 mod told;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wharf_backends::shell::Shell;
-use wharf_backends::slurm::{Cluster, Slurm};
-use wharf_core::backend::Backend;
 use wharf_core::clock::SystemClock;
 use wharf_core::hook::User;
 use wharf_core::store::{Change, Store as _};
@@ -51,8 +48,8 @@ pub(crate) struct Plan {
     pub(crate) logs_roots: Vec<PathBuf>,
     /// Hooks at once; 0: the default.
     pub(crate) max_hooks: usize,
-    /// Slurm clusters by name.
-    pub(crate) slurm: BTreeMap<String, Cluster>,
+    /// Engines and clusters.
+    pub(crate) backends: crate::config::Backends,
     /// What the core is to keep to.
     pub(crate) settings: Settings,
 }
@@ -74,30 +71,10 @@ impl Plan {
             monitor: config.monitor.path.get(std::env::consts::ARCH).cloned(),
             logs_roots: config.logs.roots,
             max_hooks: config.limits.hooks,
-            slurm: config.backends.slurm.into_iter().map(|(name, one)| (name, cluster(&one))).collect(),
+            backends: config.backends,
             settings,
         }
     }
-}
-
-fn cluster(config: &crate::config::Slurm) -> Cluster {
-    let text = |path: &PathBuf| path.display().to_string();
-    let conf = (!config.conf.as_os_str().is_empty()).then(|| text(&config.conf));
-    Cluster { conf, path: config.path.iter().map(text).collect() }
-}
-
-/// Every cluster under its name, and one that serves templates which name none: the first of them, else what the
-/// launcher's own surroundings say.
-fn slurm(clusters: &BTreeMap<String, Cluster>) -> Vec<Arc<dyn Backend>> {
-    let usual = clusters.values().next().cloned().unwrap_or_else(|| Cluster {
-        conf: std::env::var("SLURM_CONF").ok().filter(|conf| !conf.is_empty()),
-        path: Vec::new(),
-    });
-    let mut backends: Vec<Arc<dyn Backend>> = vec![Arc::new(Slurm::new("slurm", usual))];
-    for (name, cluster) in clusters {
-        backends.push(Arc::new(Slurm::new(format!("slurm/{name}"), cluster.clone())));
-    }
-    backends
 }
 
 /// Why a launcher cannot be put together.
@@ -170,8 +147,7 @@ pub(crate) async fn assemble(plan: Plan, owner: User) -> Result<Assembled, Assem
     let mut addresses = vec![format!("unix:{}", monitor_socket.display())];
     addresses.extend(plan.advertise.iter().cloned());
     addresses.extend(server.addresses().into_iter().filter(|address| address.starts_with("http")));
-    let mut backends: Vec<Arc<dyn Backend>> = vec![Arc::new(Shell)];
-    backends.extend(slurm(&plan.slurm));
+    let backends = backends::all(&plan.backends);
     let hooks = Hooks::new(HooksConfig {
         template_dirs: plan.template_dirs,
         builtin: wharf_hooks::builtin(),

@@ -10,11 +10,8 @@ mod live;
 mod run;
 mod test;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
-use wharf_backends::shell::Shell;
-use wharf_core::backend::Backend;
 use wharf_hooks::bench::{Bench, BenchConfig, BenchError, Target};
 use wharf_protocol::{ErrorCode, Problem};
 
@@ -60,17 +57,13 @@ fn target(word: &str) -> Target {
     }
 }
 
-/// Directories of templates, as the configuration has them.
-fn template_dirs(context: &Context) -> Outcome<Vec<PathBuf>> {
-    Ok(config::load(&context.global)?.0.templates.dirs)
-}
-
 /// The template on a bench.
 fn bench(context: &Context, word: &str) -> Outcome<Bench> {
     let owner = user::current();
-    let backends: Vec<Arc<dyn Backend>> = vec![Arc::new(Shell)];
+    let config = config::load(&context.global)?.0;
+    let backends = crate::assemble::backends::all(&config.backends);
     let config = BenchConfig {
-        template_dirs: template_dirs(context)?,
+        template_dirs: config.templates.dirs,
         builtin: wharf_hooks::builtin(),
         backends,
         path: std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned()),
@@ -116,14 +109,16 @@ mod tests {
 
     /// The bench knows backends' functions by a table of its own.
     #[test]
-    fn every_function_of_the_shell_backend_is_in_the_bench_s_table() {
-        let module = Shell.module().expect("it has one");
-        let mut functions: Vec<&str> = module.functions().iter().map(|function| function.name).collect();
-        let items = wharf_hooks::bench::API.iter().filter(|item| item.table == "shell");
-        let mut listed: Vec<&str> = items.map(|item| item.name).collect();
-        functions.sort_unstable();
-        listed.sort_unstable();
-        assert_eq!(functions, listed);
+    fn every_function_of_a_backend_is_in_the_bench_s_table() {
+        for backend in crate::assemble::backends::all(&config::Backends::default()) {
+            let module = backend.module().expect("it has one");
+            let mut functions: Vec<&str> = module.functions().iter().map(|function| function.name).collect();
+            let items = wharf_hooks::bench::API.iter().filter(|item| item.table == module.name());
+            let mut listed: Vec<&str> = items.map(|item| item.name).collect();
+            functions.sort_unstable();
+            listed.sort_unstable();
+            assert_eq!(functions, listed);
+        }
     }
 
     #[test]
