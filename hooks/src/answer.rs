@@ -337,7 +337,8 @@ fn logs(hook: Hook, answer: Value, rules: &Rules<'_>) -> Result<Logs, HookError>
         (None, Some(path)) => {
             let path = Path::new(&path);
             let below = rules.log_roots.iter().any(|root| regular_beneath(root, path));
-            let under = rules.log_roots.iter().any(|root| path.strip_prefix(root).is_ok());
+            let under = rules.log_roots.iter().any(|root| path.strip_prefix(root).is_ok())
+                && !path.components().any(|part| part == std::path::Component::ParentDir);
             // A job that has not begun has written nothing yet.
             if under
                 && std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)

@@ -50,7 +50,7 @@ impl HostModule for Names {
 #[async_trait::async_trait]
 impl Backend for Names {
     fn name(&self) -> &str {
-        "shell"
+        self.0
     }
     fn capabilities(&self) -> Vec<&'static str> {
         Vec::new()
@@ -509,8 +509,9 @@ async fn the_table_of_the_host_api_is_what_scripts_see() {
     let report = at(&place, "t").run(Hook::Logs, &Asked::default()).await.unwrap();
     let result = report.outcome.unwrap().unwrap();
     let mut seen: Vec<String> = serde_json::from_str(result["text"].as_str().unwrap()).unwrap();
-    let mut listed: Vec<String> =
-        wharf_hooks::bench::API.iter().map(|item| format!("{}.{}", item.table, item.name)).collect();
+    // This template's backend is shell: it sees no other one's module.
+    let items = wharf_hooks::bench::API.iter().filter(|item| item.table != "slurm");
+    let mut listed: Vec<String> = items.map(|item| format!("{}.{}", item.table, item.name)).collect();
     seen.sort();
     listed.sort();
     assert_eq!(seen, listed);
