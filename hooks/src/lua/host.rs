@@ -57,6 +57,8 @@ pub(crate) struct Host {
     call: Option<Arc<Context>>,
     /// A module's body runs: nothing may happen then either.
     pub(crate) loading: Arc<AtomicBool>,
+    /// A function that waits was called.
+    pub(crate) waited: Arc<AtomicBool>,
     /// The launcher's runtime, where commands and backends live; none while a template is checked.
     runtime: Option<Handle>,
     user: String,
@@ -84,6 +86,7 @@ impl Host {
         Self {
             call,
             loading: Arc::new(AtomicBool::new(true)),
+            waited: Arc::default(),
             runtime,
             user,
             cache,
@@ -129,6 +132,11 @@ impl Host {
         Ok(path)
     }
 
+    /// Removes the private directory; the call is over.
+    pub(crate) fn remove_tmp(&self) {
+        drop(self.tmp.lock().unwrap_or_else(PoisonError::into_inner).dir.take());
+    }
+
     /// Takes room for one more file.
     fn tmp_room(&self, bytes: usize) -> mlua::Result<()> {
         let mut tmp = self.tmp.lock().unwrap_or_else(PoisonError::into_inner);
@@ -163,16 +171,22 @@ fn cut(text: &str, most: usize) -> &str {
 pub(crate) fn add(lua: &Lua, globals: &Table, shared: &Host) -> mlua::Result<()> {
     let table = lua.create_table()?;
     let state = shared.clone();
-    let exec =
-        lua.create_async_function(move |lua, options: Table| command::exec(lua, state.clone(), options))?;
-    table.set("exec", waiting(lua, shared, "host.exec", exec)?)?;
+    let exec = waiting(lua, shared, "host.exec", move |lua| {
+        let state = state.clone();
+        lua.create_async_function(move |lua, options: Table| command::exec(lua, state.clone(), options))
+    })?;
+    table.set("exec", exec)?;
     table.set("fail", lua.create_function(fail)?)?;
     let state = shared.clone();
     table.set("tmp", lua.create_function(move |_, args| tmp(&state, args))?)?;
-    table.set("parallel", waiting(lua, shared, "host.parallel", lua.create_async_function(parallel)?)?)?;
+    table
+        .set("parallel", waiting(lua, shared, "host.parallel", |lua| lua.create_async_function(parallel))?)?;
     let state = shared.clone();
-    let cached = lua.create_async_function(move |lua, args| cache(lua, state.clone(), args))?;
-    table.set("cache", waiting(lua, shared, "host.cache", cached)?)?;
+    let cached = waiting(lua, shared, "host.cache", move |lua| {
+        let state = state.clone();
+        lua.create_async_function(move |lua, args| cache(lua, state.clone(), args))
+    })?;
+    table.set("cache", cached)?;
     let state = shared.clone();
     table.set(
         "progress",
@@ -185,17 +199,20 @@ pub(crate) fn add(lua: &Lua, globals: &Table, shared: &Host) -> mlua::Result<()>
         })?,
     )?;
     let state = shared.clone();
-    let sleep = lua.create_async_function(move |_, time: Lv| {
-        let checked = duration("host.sleep", &time).map(|time| {
-            let pretended = state.stage().is_some_and(|stage| stage.slept(time));
-            if pretended { Duration::ZERO } else { time }
-        });
-        async move {
-            tokio::time::sleep(checked?).await;
-            Ok(())
-        }
+    let sleep = waiting(lua, shared, "host.sleep", move |lua| {
+        let state = state.clone();
+        lua.create_async_function(move |_, time: Lv| {
+            let checked = duration("host.sleep", &time).map(|time| {
+                let pretended = state.stage().is_some_and(|stage| stage.slept(time));
+                if pretended { Duration::ZERO } else { time }
+            });
+            async move {
+                tokio::time::sleep(checked?).await;
+                Ok(())
+            }
+        })
     })?;
-    table.set("sleep", waiting(lua, shared, "host.sleep", sleep)?)?;
+    table.set("sleep", sleep)?;
     let state = shared.clone();
     table.set(
         "now",
@@ -233,10 +250,13 @@ pub(crate) fn add(lua: &Lua, globals: &Table, shared: &Host) -> mlua::Result<()>
         for function in module.functions() {
             let (state, module, function) = (shared.clone(), Arc::clone(&module), *function);
             let name = format!("{}.{}", module.name(), function.name);
-            let called = lua.create_async_function(move |lua, arguments: Option<Table>| {
-                call_module(lua, state.clone(), Arc::clone(&module), function, arguments)
+            let called = waiting(lua, shared, &name, move |lua| {
+                let (state, module) = (state.clone(), Arc::clone(&module));
+                lua.create_async_function(move |lua, arguments: Option<Table>| {
+                    call_module(lua, state.clone(), Arc::clone(&module), function, arguments)
+                })
             })?;
-            table.set(function.name, waiting(lua, shared, &name, called)?)?;
+            table.set(function.name, called)?;
         }
         globals.set(module.name(), table)?;
     } else if shared.call.is_none() {
@@ -458,7 +478,7 @@ async fn call_module(
         left: context.left(),
         cancel,
     };
-    context.note_ran();
+    context.about_to_run().map_err(|error| mlua::Error::external(Failed(error)))?;
     let started = Instant::now();
     // Connections of a backend belong to the launcher's runtime, not to this thread.
     let task =
