@@ -267,3 +267,41 @@ fn a_job_that_dies_before_its_monitor_registers_is_told_with_its_log() {
         Probe::when(logs.text().contains("no such module"), (), || logs.to_string())
     });
 }
+
+#[test]
+fn one_squeue_an_interval_serves_all_templates_of_the_cluster() {
+    let slurm = Slurm::shared();
+    let home = wharf_tests::Home::new();
+    let squeue = slurm.wrapper(&home, "squeue", "real \"$@\"");
+    let hooks = format!("commands = {{ squeue = \"{}\" }}", squeue.display());
+    for name in ["held-a", "held-b", "held-c"] {
+        let template = slurm.template_with(name, "options = [\"--hold\"]", &hooks);
+        home.install(&template);
+        let file = home.templates().join(name).join("template.toml");
+        let text = std::fs::read_to_string(&file).expect("it was written");
+        std::fs::write(&file, text.replace("poll = \"1s\"", "poll = \"4s\"")).expect("our own file");
+    }
+    let launcher = Launcher::at(&home).start();
+    assert_eq!(Slurm::calls(&squeue), 0, "nobody is there to be asked about");
+    let count = if wharf_tests::campaign() { 500 } else { 30 };
+    let templates = ["held-a", "held-b", "held-c"];
+    let ids: Vec<String> = (0..count)
+        .map(|at| {
+            launcher.start_session(&json!({"template": templates[at % 3], "command": ["sleep", "1000"]}))
+        })
+        .collect();
+    for id in &ids {
+        launcher
+            .await_session(id, "held", Duration::from_secs(120), |session| session["job"]["state"] == "held");
+    }
+    let before = Slurm::calls(&squeue);
+    let began = std::time::Instant::now();
+    until("five rounds", Duration::from_secs(60), || {
+        Probe::when(began.elapsed() > Duration::from_secs(20), (), || format!("{:?}", began.elapsed()))
+    });
+    let calls = Slurm::calls(&squeue) - before;
+    assert!((3..=7).contains(&calls), "{calls} calls of squeue in five intervals");
+    let mut args = vec!["terminate"];
+    args.extend(ids.iter().map(String::as_str));
+    launcher.cli(&args).ok();
+}

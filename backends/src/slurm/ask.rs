@@ -1,7 +1,7 @@
 //! Asks about jobs: one squeue for many, and for those that it does not know one more look each, then accounting.
 //!
 //! ```text
-//! squeue (all) ─ has it ──────────────────────────────▶ its state
+//! squeue (all jobs of the user, shared by questions of the same moment) ─ has it ─▶ its state
 //!     └ has it not ─ squeue --jobs=ID ─ has it ────────▶ its state
 //!                       └ "Invalid job id" ─ sacct ─ an end ─▶ ended, with the cause
 //!                                               └ nothing, or no accounting ─▶ gone
@@ -9,18 +9,20 @@
 //!
 //! A job is `gone` only by Slurm's own word. Whatever else comes leaves it out: nobody can tell.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use wharf_core::backend::{HostContext, HostError};
 use wharf_core::hook::{HookErrorKind, JobReport};
 use wharf_protocol::{JobState, SessionId};
 
-use super::run::{Cluster, Said, run};
+use super::run::{Cluster, Said, environment, run};
 use super::{table, words};
 
 /// Jobs that one call looks at one by one; the others have their turn in the next round.
 const SINGLE: usize = 40;
-/// Names or ids on one command line.
+/// Names on one command line.
 const PORTION: usize = 500;
 
 fn unavailable(what: &str, said: &Said) -> HostError {
@@ -38,23 +40,75 @@ fn with_cluster(mut argv: Vec<String>, cluster: Option<&str>) -> Vec<String> {
     argv
 }
 
-/// The states of jobs of one cluster, by plain id.
-async fn queue(
+/// Rounds of several templates that come together share one answer of the controller for so long.
+const SHARED: Duration = Duration::from_secs(2);
+
+/// Answers that are shared; by all that decides what an answer is about.
+#[derive(Debug, Default)]
+pub(super) struct Answers(Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Kept>>>>>);
+
+#[derive(Debug)]
+struct Kept {
+    at: Instant,
+    rows: Arc<BTreeMap<String, JobReport>>,
+}
+
+impl Answers {
+    /// All jobs of the launcher's user; asked for once by all who ask at the same time.
+    async fn all(
+        &self,
+        at: &Cluster,
+        context: &HostContext,
+        cluster: Option<&str>,
+    ) -> Result<Arc<BTreeMap<String, JobReport>>, HostError> {
+        let mut about = environment(at, context);
+        // The mark is another one for each call.
+        about.retain(|_, value| context.mark.is_empty() || *value != context.mark);
+        let key = format!("{about:?} {:?} {cluster:?}", context.programs);
+        let slot = {
+            let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // Of templates that have changed since: nobody asks for those again.
+            if slots.len() > 64 {
+                slots.clear();
+            }
+            Arc::clone(slots.entry(key).or_default())
+        };
+        let mut kept = slot.lock().await;
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.at.elapsed() < SHARED) {
+            return Ok(Arc::clone(&kept.rows));
+        }
+        let began = Instant::now();
+        let mut argv = words_of(&["squeue", "--noheader", "--states=all"]);
+        argv.push(format!("--Format={}", table::QUEUE));
+        if let Some((_, user)) = context.base.iter().find(|(name, _)| name == "USER") {
+            argv.push(format!("--user={user}"));
+        }
+        let said = run(at, context, &with_cluster(argv, cluster), "", true).await?;
+        let rows = Arc::new(table::queue(&said.stdout));
+        if !said.ok() && rows.is_empty() {
+            return Err(unavailable("squeue", &said));
+        }
+        *kept = Some(Kept { at: began, rows: Arc::clone(&rows) });
+        Ok(rows)
+    }
+}
+
+/// One job, by a question of its own: none when Slurm says that there is no such job.
+pub(super) async fn single(
     at: &Cluster,
     context: &HostContext,
     cluster: Option<&str>,
-    ids: &[&str],
-) -> Result<Option<BTreeMap<String, JobReport>>, HostError> {
+    id: &str,
+) -> Result<Option<JobReport>, HostError> {
     let mut argv = words_of(&["squeue", "--noheader", "--states=all"]);
     argv.push(format!("--Format={}", table::QUEUE));
-    argv.push(format!("--jobs={}", ids.join(",")));
+    argv.push(format!("--jobs={id}"));
     let said = run(at, context, &with_cluster(argv, cluster), "", true).await?;
-    let rows = table::queue(&said.stdout);
-    if said.ok() || !rows.is_empty() {
-        return Ok(Some(rows));
+    if let Some(report) = table::queue(&said.stdout).remove(id) {
+        return Ok(Some(report));
     }
     let nothing_else = said.stdout.trim().is_empty() && !words::is_absence(&said.stderr);
-    if nothing_else && words::is_no_such_job(&said.stderr) {
+    if !said.ok() && nothing_else && words::is_no_such_job(&said.stderr) {
         return Ok(None);
     }
     Err(unavailable("squeue", &said))
@@ -79,6 +133,7 @@ pub(super) async fn accounting(
 pub(super) async fn status(
     at: &Cluster,
     context: &HostContext,
+    answers: &Answers,
     job_ids: &[String],
 ) -> Result<BTreeMap<String, JobReport>, HostError> {
     let mut by_cluster: BTreeMap<Option<&str>, BTreeSet<&str>> = BTreeMap::new();
@@ -92,7 +147,7 @@ pub(super) async fn status(
     let mut failed = None;
     for (cluster, ids) in by_cluster {
         let ids: Vec<&str> = ids.into_iter().collect();
-        match of_cluster(at, context, cluster, &ids).await {
+        match of_cluster(at, context, answers, cluster, &ids).await {
             Ok(reports) => answer.extend(reports.into_iter().map(|(id, report)| match cluster {
                 Some(cluster) => (format!("{id};{cluster}"), report),
                 None => (id, report),
@@ -109,21 +164,19 @@ pub(super) async fn status(
 async fn of_cluster(
     at: &Cluster,
     context: &HostContext,
+    answers: &Answers,
     cluster: Option<&str>,
     ids: &[&str],
 ) -> Result<BTreeMap<String, JobReport>, HostError> {
-    let mut reports = BTreeMap::new();
-    for portion in ids.chunks(PORTION) {
-        reports.extend(queue(at, context, cluster, portion).await?.unwrap_or_default());
-    }
-    reports.retain(|id, _| ids.contains(&id.as_str()));
-    let missing: Vec<&str> =
-        ids.iter().copied().filter(|id| !reports.contains_key(*id)).take(SINGLE).collect();
+    let all = answers.all(at, context, cluster).await?;
+    let mut reports: BTreeMap<String, JobReport> =
+        ids.iter().filter_map(|id| Some(((*id).to_owned(), all.get(*id)?.clone()))).collect();
+    let missing: Vec<&str> = ids.iter().copied().filter(|id| !all.contains_key(*id)).take(SINGLE).collect();
     let mut forgotten = Vec::new();
     for id in missing {
         // What fails here leaves out this one, and those after it: the controller has gone meanwhile.
-        match queue(at, context, cluster, &[id]).await {
-            Ok(Some(rows)) => reports.extend(rows.into_iter().filter(|(found, _)| found == id)),
+        match single(at, context, cluster, id).await {
+            Ok(Some(report)) => drop(reports.insert(id.to_owned(), report)),
             Ok(None) => forgotten.push(id),
             Err(_) => break,
         }

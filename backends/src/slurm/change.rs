@@ -123,6 +123,5 @@ pub(super) async fn extend(
             HostError::new(HookErrorKind::Invalid, format!("Slurm: {}", said.words()))
         });
     }
-    let reports = ask::status(at, context, std::slice::from_ref(&what.job_id)).await?;
-    Ok(reports.get(&what.job_id).and_then(|report| report.ends_at))
+    Ok(ask::single(at, context, cluster, id).await?.and_then(|report| report.ends_at))
 }

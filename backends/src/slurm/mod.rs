@@ -2,7 +2,7 @@
 //!
 //! Commands get arguments only and a cleaned environment ([`run`]); their answers are read by pure functions
 //! ([`table`], [`words`]); submitting is in [`submit`], asking in [`ask`], ending and prolonging in [`change`]. Nothing is
-//! kept between calls: what a job is called, and that is its session's id, finds it again.
+//! remembered of jobs: what one is called, and that is its session's id, finds it again.
 //!
 //! The rule everywhere: an answer that Slurm did not surely give is none. Only a refusal that left nothing in the queue
 //! is told as one, and a job is gone only when Slurm says that there is no such job.
@@ -32,12 +32,13 @@ pub use run::Cluster;
 pub struct Slurm {
     name: String,
     cluster: Arc<Cluster>,
+    answers: Arc<ask::Answers>,
 }
 
 impl Slurm {
     /// `name` is `slurm`, or `slurm/INSTANCE`.
     pub fn new(name: impl Into<String>, cluster: Cluster) -> Self {
-        Self { name: name.into(), cluster: Arc::new(cluster) }
+        Self { name: name.into(), cluster: Arc::new(cluster), answers: Arc::default() }
     }
 }
 
@@ -160,7 +161,7 @@ impl HostModule for Slurm {
             }
             "status" => {
                 let jobs: Jobs = read(arguments)?;
-                Ok(reports(&ask::status(at, context, &jobs.job_ids).await?))
+                Ok(reports(&ask::status(at, context, &self.answers, &jobs.job_ids).await?))
             }
             "sacct" => {
                 let jobs: Jobs = read(arguments)?;

@@ -238,14 +238,9 @@ impl Fake {
         self.call_within(function, arguments, Duration::from_secs(10)).await
     }
 
-    async fn call_within(
-        &self,
-        function: &str,
-        arguments: Value,
-        left: Duration,
-    ) -> Result<Value, HostError> {
+    fn context(&self, left: Duration) -> HostContext {
         let path = format!("{}:/usr/bin:/bin", self.0.path().display());
-        let context = HostContext {
+        HostContext {
             session: None,
             base: vec![
                 ("PATH".to_owned(), path),
@@ -258,8 +253,16 @@ impl Fake {
             mark: String::new(),
             left,
             cancel: CancellationToken::new(),
-        };
-        Slurm::new("slurm", Cluster::default()).call(function, arguments, &context).await
+        }
+    }
+
+    async fn call_within(
+        &self,
+        function: &str,
+        arguments: Value,
+        left: Duration,
+    ) -> Result<Value, HostError> {
+        Slurm::new("slurm", Cluster::default()).call(function, arguments, &self.context(left)).await
     }
 }
 
@@ -307,7 +310,7 @@ async fn a_submit_is_sure_or_unknown() {
 #[tokio::test]
 async fn only_slurms_own_word_makes_a_job_gone() {
     let squeue = r#"case "$*" in
-  *--jobs=1,2,3,4*) echo '1|RUNNING|0|0|n1|N/A|N/A|None|'; echo '9|RUNNING|0|0|n1|N/A|N/A|None|' ;;
+  *--user=alice*) echo '1|RUNNING|0|0|n1|N/A|N/A|None|'; echo '9|RUNNING|0|0|n1|N/A|N/A|None|' ;;
   *--jobs=2) echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1 ;;
   *--jobs=3) echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1 ;;
   *--jobs=4) echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1 ;;
@@ -333,10 +336,8 @@ async fn silence_and_glitches_are_no_answer() {
         let answer = fake.call("status", json!({"job_ids": ["1", "2"]})).await;
         assert!(answer.as_ref().map_or(true, |answer| *answer == json!({})), "{body}: {answer:?}");
     }
-    let gone = Fake::new(&[
-        ("squeue", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1"),
-        ("sacct", "exit 1"),
-    ]);
+    let squeue = r#"case "$*" in *--jobs=1*) echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1 ;; esac"#;
+    let gone = Fake::new(&[("squeue", squeue), ("sacct", "exit 1")]);
     assert_eq!(
         gone.call("status", json!({"job_ids": ["1"]})).await.unwrap(),
         json!({"1": {"state": "gone"}})
@@ -352,6 +353,27 @@ async fn one_question_serves_many_jobs() {
     let ids: Vec<String> = (1..=500).map(|id| id.to_string()).collect();
     let answer = fake.call("status", json!({"job_ids": ids})).await.unwrap();
     assert_eq!((answer.as_object().unwrap().len(), fake.calls().lines().count()), (500, 1));
+}
+
+#[tokio::test]
+async fn templates_that_ask_together_share_one_question() {
+    let fake = Fake::new(&[(
+        "squeue",
+        "sleep 0.2; for i in 1 2 3; do echo \"$i|PENDING|0|0||N/A|N/A|Priority|\"; done",
+    )]);
+    let slurm = Slurm::new("slurm", Cluster::default());
+    let ask = async |id: &str| {
+        let mut context = fake.context(Duration::from_secs(10));
+        context.mark = format!("instance:{id}");
+        context.base.push(("WHARF_INSTANCE".to_owned(), context.mark.clone()));
+        slurm.call("status", json!({"job_ids": [id]}), &context).await.unwrap()
+    };
+    let (one, two, three) = tokio::join!(ask("1"), ask("2"), ask("3"));
+    assert_eq!(
+        (&one["1"]["state"], &two["2"]["state"], &three["3"]["state"]),
+        (&json!("queued"), &json!("queued"), &json!("queued"))
+    );
+    assert_eq!(fake.calls().lines().count(), 1, "{}", fake.calls());
 }
 
 #[tokio::test]
