@@ -27,7 +27,7 @@ end
 function hooks.submit(req)
   local params, config = req.session.params, req.config
   local argv = {
-    "qsub", "-terse", "-S", "/bin/sh", "-N", req.session.id, "-r", "n", "-j", "y",
+    "qsub", "-terse", "-S", "/bin/sh", "-N", req.session.id, "-r", "n", "-notify", "-j", "y",
     "-o", req.monitor.dir .. "/job.log", "-wd", req.monitor.dir,
   }
   local function add(...)
@@ -83,13 +83,16 @@ end
 local function all_jobs()
   local jobs, current, order = {}, nil, {}
   for _, line in ipairs(lines(read { "qstat", "-r", "-u", "*" })) do
-    local row = re.match(line, "^\\s*(\\d{1,10})\\s+\\S+\\s+\\S+\\s+\\S+\\s+([A-Za-z]{1,8})\\s+\\S+\\s+\\S+\\s*(\\S*@\\S+)?")
+    local row = re.match(line, "^\\s*(\\d{1,10})\\s+\\S+\\s+\\S+\\s+\\S+\\s+([A-Za-z]{1,8})\\s+\\d+/\\d+/\\d+\\s+[0-9:]+\\s*(\\S*@\\S+)?")
     if row then
       current = { id = row[1], state = row[2], node = row[3] and re.match(row[3], "@(.*)$")[1] or nil }
       if not jobs[row[1]] then
         jobs[row[1]] = current
         table.insert(order, current)
       end
+    elseif re.test(line, "^\\s*\\d+\\s+[0-9.]+\\s") then
+      -- A job that cannot be read, such as one with blanks in its name: what follows is not the last one's.
+      current = nil
     else
       local name = re.match(line, "^\\s*Full jobname:\\s+(\\S+)\\s*$")
       if name and current then
@@ -131,8 +134,12 @@ local function meaning(state)
   return "unknown"
 end
 
--- What accounting says of a job that the master has forgotten.
+-- What became of a job that is not in the list; nil when nobody can tell.
 local function account(id)
+  local there = host.exec { argv = { "qstat", "-j", id }, effect = "read" }
+  if there.status == 0 or not re.test(there.stderr .. there.stdout, "(?i)do not exist") then
+    return nil
+  end
   local run = host.exec { argv = { "qacct", "-j", id }, effect = "read" }
   if run.status ~= 0 then
     return { state = "gone" }
