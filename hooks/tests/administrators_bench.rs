@@ -95,7 +95,7 @@ fn described(findings: &[Finding]) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn shipped_templates_pass_everything() {
-    for name in ["shell", "shell-exec", "slurm"] {
+    for name in ["shell", "shell-exec", "slurm", "gridengine"] {
         let bench = open(&Target::Name(name.to_owned()));
         assert_eq!(described(&bench.check()), Vec::<String>::new(), "{name}");
         let (cases, findings) = bench.cases();

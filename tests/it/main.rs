@@ -9,6 +9,7 @@ mod config;
 mod demo;
 mod ends;
 mod events;
+mod gridengine;
 mod hook_kinds;
 mod hooks;
 mod idempotency;

@@ -305,3 +305,13 @@ fn one_squeue_an_interval_serves_all_templates_of_the_cluster() {
     args.extend(ids.iter().map(String::as_str));
     launcher.cli(&args).ok();
 }
+
+#[test]
+fn the_conformance_run_passes() {
+    let slurm = Slurm::shared();
+    let home = wharf_tests::Home::new();
+    home.install(&slurm.template("batch", ""));
+    let dir = home.templates().join("batch");
+    let output = home.cli(&["template", "test", &dir.to_string_lossy(), "--live"]);
+    assert!(output.ok().contains("ok    no orphans"), "{output:?}");
+}

@@ -14,11 +14,13 @@
 
 pub mod cli;
 pub mod events;
+pub mod gridengine;
 pub mod http;
 pub mod launcher;
 pub mod link;
 pub mod processes;
 pub mod program;
+pub(crate) mod site;
 pub mod slurm;
 pub mod templates;
 pub mod wait;
@@ -29,6 +31,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::runtime::Runtime;
 
 pub use cli::Output;
+pub use gridengine::GridEngine;
 pub use http::{Answer, Http};
 pub use launcher::{Home, Launcher};
 pub use slurm::Slurm;

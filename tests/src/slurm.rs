@@ -1,10 +1,8 @@
 //! A real Slurm of four nodes with accounting, one for all tests of a run.
 //!
-//! The first test brings it up (`tests/slurm/up`), the next ones find it up; a keeper ends it when no test has used it
-//! for a while. Each test holds a lock for as long as it uses the cluster: shared, or alone when it is going to break
-//! something that others would feel.
+//! `tests/slurm/up` brings it up; how tests share it is in [`crate::site`].
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,6 +10,7 @@ use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
+use crate::site::{Site, run_script, script};
 use crate::wait::{Probe, until};
 use crate::{Home, Template};
 
@@ -19,24 +18,12 @@ use crate::{Home, Template};
 #[derive(Debug)]
 pub struct Slurm {
     dir: PathBuf,
-    _users: File,
+    _site: Site,
 }
 
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("slurm").join(name)
-}
-
-fn lock_file(path: &Path) -> File {
-    let opened = fs::OpenOptions::new().create(true).append(true).open(path);
-    opened.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-fn hold(path: &Path, how: FlockOperation) -> File {
-    let file = lock_file(path);
-    while let Err(error) = rustix::fs::flock(&file, how) {
-        assert_eq!(error, rustix::io::Errno::INTR, "{} cannot be locked", path.display());
-    }
-    file
+#[track_caller]
+fn bring_up(dir: &Path) {
+    run_script(&[script("slurm/up").as_os_str(), dir.as_os_str()], &dir.with_extension("log"));
 }
 
 impl Slurm {
@@ -54,20 +41,14 @@ impl Slurm {
 
     #[track_caller]
     fn up(how: FlockOperation) -> Self {
-        let base = std::env::temp_dir().join("wharf-slurm");
-        fs::create_dir_all(&base).expect("the system's temporary directory takes directories");
-        let users = hold(&base.join("users"), how);
-        let slurm = Self { dir: base.join("cluster"), _users: users };
-        let starting = hold(&base.join("starting"), FlockOperation::LockExclusive);
-        slurm.repair();
-        // It closes what it inherits of ours, and leaves at once where there is one already.
-        let mut keeper = Command::new("setsid");
-        keeper.arg(script("keep")).arg(&base);
-        let keeper = keeper.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let mut keeper = keeper.expect("the keeper can be started");
-        std::thread::spawn(move || keeper.wait());
-        drop(starting);
-        slurm
+        let dir = |base: &Path| base.join("cluster");
+        let site = Site::open(
+            "slurm",
+            how,
+            |base| bring_up(&dir(base)),
+            |base| vec![script("slurm/down").into(), dir(base).into()],
+        );
+        Self { dir: dir(site.base()), _site: site }
     }
 
     /// Brings up what is not up.
@@ -76,16 +57,7 @@ impl Slurm {
     /// When that fails.
     #[track_caller]
     pub fn repair(&self) {
-        let log = self.dir.with_extension("log");
-        let file = File::create(&log).expect("the system's temporary directory takes files");
-        let status = Command::new(script("up"))
-            .arg(&self.dir)
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().expect("descriptors are few"))
-            .stderr(file)
-            .status();
-        let said = || fs::read_to_string(&log).unwrap_or_default();
-        assert!(status.is_ok_and(|status| status.success()), "Slurm does not come up:\n{}", said());
+        bring_up(&self.dir);
     }
 
     /// `SLURM_CONF`.
