@@ -1,6 +1,6 @@
 //! Custom parameters: merge patch, revisions, types of declared ones.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use wharf_tests::{Launcher, Template};
 
 const DECLARED: &str = r#"
