@@ -36,6 +36,8 @@ pub struct Parts {
     pub version: String,
     /// Whose launcher it is.
     pub owner: User,
+    /// The groups that a user of that name is in, as this host knows them.
+    pub groups_of: fn(&str) -> Vec<String>,
     /// The datastore.
     pub store: Arc<dyn Store>,
     /// Runs hooks.
@@ -136,6 +138,7 @@ pub(crate) struct Inner {
     pub(crate) owner: User,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) hooks: Arc<dyn HookRuntime>,
+    pub(crate) groups_of: fn(&str) -> Vec<String>,
     pub(crate) catalog: Arc<dyn Catalog>,
     /// Held while somebody looks whether templates have changed.
     looking: Arc<tokio::sync::Mutex<()>>,
@@ -191,6 +194,7 @@ impl Inner {
             owner: parts.owner,
             store: parts.store,
             hooks: parts.hooks,
+            groups_of: parts.groups_of,
             catalog: parts.catalog,
             looking: Arc::default(),
             backends: parts.backends,
