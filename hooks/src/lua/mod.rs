@@ -13,6 +13,7 @@
 mod command;
 mod fault;
 mod host;
+mod module;
 mod render;
 mod script;
 mod text;
