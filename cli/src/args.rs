@@ -90,6 +90,8 @@ pub(crate) enum Command {
     Attach(session::Attach),
     /// Cut users' streams; the session goes on
     Disconnect(session::Disconnect),
+    /// Give a session's job more time
+    Extend(session::Extend),
     /// Let others into a session
     Share(session::Share),
     /// Take a share back

@@ -225,6 +225,9 @@ fn more_time_is_given_and_shown() {
     assert!(answer["ends_at"].is_string(), "{answer}");
     let shown = slurm.run(&["scontrol", "--oneliner", "show", "job", &job]);
     assert!(shown.contains("TimeLimit=01:30:00"), "{shown}");
+    assert!(launcher.cli(&["extend", &id, "--by", "30m"]).ok().starts_with("ends at "));
+    let shown = slurm.run(&["scontrol", "--oneliner", "show", "job", &job]);
+    assert!(shown.contains("TimeLimit=02:00:00"), "{shown}");
 }
 
 #[test]

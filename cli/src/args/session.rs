@@ -222,6 +222,17 @@ pub(crate) struct Disconnect {
     pub(crate) user: Option<String>,
 }
 
+/// `extend`.
+#[derive(Debug, Args)]
+pub(crate) struct Extend {
+    /// The session
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// How much more time its job gets, such as 2h
+    #[arg(long, value_name = "DUR")]
+    pub(crate) by: wharf_protocol::Dur,
+}
+
 const SHARE_EXAMPLES: &str = "\
 Examples:
   wharf share fluid --with user:bob                         bob may look

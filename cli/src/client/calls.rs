@@ -10,8 +10,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 use wharf_protocol::api::{
     BackendStatus, ConnectRequest, Connection, DisconnectRequest, Disconnected, ExecRequest, ExecResult,
-    HistoryEntry, Node, ParamsAnswer, Share, ShareRequest, StartRequest, TerminateRequest, Token,
-    TokenRequest, Trace,
+    ExtendRequest, Extended, HistoryEntry, Node, ParamsAnswer, Share, ShareRequest, StartRequest,
+    TerminateRequest, Token, TokenRequest, Trace,
 };
 use wharf_protocol::session::Params;
 use wharf_protocol::template::{TemplateDetail, TemplateSummary};
@@ -200,6 +200,13 @@ impl Client {
     ) -> Outcome<Reply<Disconnected>> {
         let sent = body(&DisconnectRequest { user });
         self.plain(Method::POST, &format!("/sessions/{id}/disconnect"), Some(&sent), Duration::ZERO).await
+    }
+
+    /// Gives a session's job more time.
+    pub(crate) async fn extend(&self, id: &SessionId, by: wharf_protocol::Dur) -> Outcome<Reply<Extended>> {
+        let sent = body(&ExtendRequest { by });
+        self.plain(Method::POST, &format!("/sessions/{id}/extend"), Some(&sent), Duration::from_secs(30))
+            .await
     }
 
     /// A session's shares.

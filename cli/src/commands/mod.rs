@@ -13,6 +13,7 @@ mod disconnect;
 mod doctor;
 mod events;
 mod exec;
+mod extend;
 mod history;
 mod key;
 mod list;
@@ -64,6 +65,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Connect(args) => connect::run(context, args).await,
         Command::Attach(args) => attach::run(context, args).await,
         Command::Disconnect(args) => disconnect::run(context, args).await,
+        Command::Extend(args) => extend::run(context, args).await,
         Command::Share(args) => share::share(context, args).await,
         Command::Unshare(args) => share::unshare(context, args).await,
         Command::Exec(args) => exec::run(context, args).await,
