@@ -58,7 +58,7 @@ fn main() -> ExitCode {
 
 fn run(context: &Context, command: Command) -> Outcome {
     // A launcher uses all cores; a question to one needs none of its own.
-    let mut builder = if matches!(command, Command::Serve(_) | Command::Demo(_)) {
+    let mut builder = if matches!(command, Command::Serve(_) | Command::Demo(_) | Command::Template(_)) {
         tokio::runtime::Builder::new_multi_thread()
     } else {
         tokio::runtime::Builder::new_current_thread()

@@ -29,6 +29,7 @@ pub(crate) async fn run(context: &Context, args: Serve) -> Outcome {
     let (config, file) = config::load(&context.global)?;
     let data_dir = paths::data_dir(&context.global)?;
     let level = log_to_stderr(&config.log);
+    crate::terminal::give_up_controlling();
     if let Some(file) = file {
         tracing::info!(file = %file.display(), "read the configuration");
     }

@@ -81,3 +81,25 @@ impl Leave {
         }
     }
 }
+
+/// Gives up the controlling terminal, so that nothing a launcher starts can read keys or write to the screen by
+/// `/dev/tty`. Ctrl-C still ends the launcher: it goes to the process group.
+///
+/// A launcher that leads its session keeps it: giving it up would hang up on everybody in the session.
+#[expect(unsafe_code, reason = "rustix has no function of its own for this request")]
+pub(crate) fn give_up_controlling() {
+    /// `TIOCNOTTY` where Linux numbers it like this: all but mips, powerpc and sparc.
+    const TIOCNOTTY: rustix::ioctl::Opcode = 0x5422;
+    let usual = cfg!(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"));
+    let leads = rustix::process::getsid(None).is_ok_and(|leader| leader == rustix::process::getpid());
+    if !usual || leads {
+        return;
+    }
+    // There is none when a service manager started it.
+    let Ok(terminal) = std::fs::File::open("/dev/tty") else { return };
+    // SAFETY: the request takes no argument and touches no memory of ours.
+    let given = unsafe { rustix::ioctl::ioctl(&terminal, rustix::ioctl::NoArg::<TIOCNOTTY>::new()) };
+    if let Err(error) = given {
+        tracing::warn!(%error, "the controlling terminal stays, and hooks can reach it");
+    }
+}

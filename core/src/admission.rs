@@ -65,6 +65,7 @@ pub fn admit(
         template: template.name.clone(),
         backend: template.backend.clone(),
         scheduler: template.scheduler.clone(),
+        placed: None,
         command,
         tty: request.tty.unwrap_or(template.command.tty),
         params,

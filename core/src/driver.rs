@@ -31,6 +31,7 @@ use crate::record::{LinkState, Record, Stage, Tombstone};
 use crate::requests;
 use crate::state::{Due, Effect, Event, Session, step};
 use crate::store::{Change, StoreError};
+use crate::telling;
 
 /// Mail.
 #[derive(Debug)]
@@ -313,6 +314,7 @@ impl Driver {
             Event::FindAnswered { .. } => self.running.find = false,
             Event::TerminateAnswered { .. } => self.running.terminate = false,
             Event::Resume
+            | Event::Progress(_)
             | Event::Reported { .. }
             | Event::Registered { .. }
             | Event::Acknowledged
@@ -337,6 +339,14 @@ impl Driver {
         }
         for note in &step.notes {
             changes.push(history(self.id(), now, note.event, &note.actor, &note.detail, None));
+        }
+        for effect in &step.effects {
+            if let Effect::Tell(hook) = effect
+                && telling::listens(&self.inner, &step.session.record.template, *hook)
+            {
+                let record = &step.session.record;
+                changes.push(telling::Word::new(&record.id, *hook, None, record.rev).noted());
+            }
         }
         changes.extend_from_slice(more);
         if !changes.is_empty() {

@@ -3,19 +3,23 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, warn};
+use wharf_protocol::api::Trace;
 use wharf_protocol::monitor::LauncherSays;
 use wharf_protocol::{SessionId, Time, TraceId};
 
+use crate::breaker;
 use crate::driver::{Command, Driver, Mail, history};
+use crate::ending;
 use crate::hook::{Found, Hook, HookAnswer, HookCall, HookError, HookErrorKind, HookRun, MonitorInRequest};
 use crate::inner::Inner;
 use crate::record::Record;
 use crate::requests;
 use crate::state::{Effect, Event, Mode};
 use crate::store::Change;
+use crate::telling::{self, Word, listens};
 
 impl Inner {
     /// Runs a hook and counts it. The trace is the caller's to keep.
@@ -25,10 +29,11 @@ impl Inner {
         record: &Record,
         session: Option<SessionId>,
         request: Value,
-        progress: Option<mpsc::Sender<String>>,
+        progress: Option<watch::Sender<String>>,
         cancel: CancellationToken,
     ) -> HookRun {
         self.hooks_running.send_modify(|running| *running += 1);
+        let given_up = cancel.clone();
         let deadline =
             self.template(&record.template).map_or_else(Default::default, |t| t.timeouts.clone()).of(hook);
         let run = self
@@ -47,7 +52,25 @@ impl Inner {
             .await;
         self.hooks_running.send_modify(|running| *running -= 1);
         self.count_hook(&record.template, hook, &run);
+        if !given_up.is_cancelled() {
+            self.heard(&record.template, hook, &run);
+        }
         run
+    }
+
+    /// Tells the hook's breaker how the run ended.
+    pub(crate) fn heard(&self, template: &str, hook: Hook, run: &HookRun) {
+        let says = breaker::says(hook, run.outcome.as_ref().map(|_| ()));
+        let version = self.template(template).map(|template| template.version.clone()).unwrap_or_default();
+        let now = std::time::Instant::now();
+        let opened = self.breakers(|breakers| {
+            breakers.heard((template, &version), hook, says, (now, self.clock.now()));
+            breakers.of(template).into_iter().find(|trouble| trouble.hook == hook && trouble.state == "open")
+        });
+        if let Some(trouble) = opened {
+            let (hook, failures) = (hook.as_str(), trouble.failures);
+            warn!(template, hook, failures, error = %trouble.error, next_try = ?trouble.next_try, "a hook fails again and again");
+        }
     }
 
     pub(crate) fn count_hook(&self, template: &str, hook: Hook, run: &HookRun) {
@@ -65,20 +88,31 @@ impl Inner {
     }
 }
 
+/// How often a hook's progress is shown anew at most.
+const PROGRESS: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// What a hook run leaves behind: its trace, and a line in the session's history.
 pub(crate) fn kept(id: &SessionId, now: Time, run: &HookRun) -> Vec<Change> {
-    let trace = &run.trace;
-    let detail = match &run.outcome {
-        Ok(_) => format!("{}: ok in {} ms", trace.hook, trace.duration_ms),
-        Err(error) => {
+    let mut changes = vec![Change::Trace(Box::new(run.trace.clone()))];
+    changes.extend(kept_without_trace(id, now, &run.trace, run.outcome.as_ref().err()));
+    changes
+}
+
+/// The line in the history alone, for runs that serve several sessions.
+pub(crate) fn kept_without_trace(
+    id: &SessionId,
+    now: Time,
+    trace: &Trace,
+    error: Option<&HookError>,
+) -> Vec<Change> {
+    let detail = match error {
+        None => format!("{}: ok in {} ms", trace.hook, trace.duration_ms),
+        Some(error) => {
             let words = public_words(error);
             format!("{}: {} after {} ms: {words}", trace.hook, error.kind.as_str(), trace.duration_ms)
         }
     };
-    vec![
-        Change::Trace(Box::new(trace.clone())),
-        history(id, now, "hook", "launcher", &detail, Some(trace.id.clone())),
-    ]
+    vec![history(id, now, "hook", "launcher", &detail, Some(trace.id.clone()))]
 }
 
 /// A hook's words as users may see them.
@@ -164,7 +198,7 @@ impl Driver {
     }
 
     /// Writes what the job's monitor will need; what a hook is told of it.
-    fn lay_out(inner: &Inner, record: &Record) -> Result<MonitorInRequest, HookError> {
+    fn lay_out(inner: &Inner, record: &Record) -> Result<Value, HookError> {
         let unavailable = |message: String| HookError::new(HookErrorKind::Unavailable, message);
         let template = inner
             .template(&record.template)
@@ -175,11 +209,12 @@ impl Driver {
             .write_session(&record.id, &bootstrap, &inner.addresses)
             .map_err(|error| unavailable(format!("the session's files cannot be written: {error}")))?;
         let path = inner.data.bootstrap(&record.id).display().to_string();
-        Ok(MonitorInRequest {
+        let monitor = MonitorInRequest {
             argv: vec![inner.monitor.display().to_string(), "run".to_owned(), "--bootstrap".to_owned(), path],
             env: std::collections::BTreeMap::new(),
             dir: inner.data.session(&record.id).display().to_string(),
-        })
+        };
+        Ok(requests::submit(record, &inner.owner, &monitor, &template))
     }
 
     fn prepare(&mut self) {
@@ -190,16 +225,19 @@ impl Driver {
         self.running.prepare = Some(cancel.clone());
         let (inner, record, mail) = self.parts();
         self.spawn(async move {
-            let monitor = match off_thread(Arc::clone(&inner), record.clone()).await {
-                Ok(monitor) => monitor,
+            let request = match off_thread(Arc::clone(&inner), record.clone()).await {
+                Ok(request) => request,
                 Err(error) => {
                     let _ = mail.send(Command::Fact(Event::Prepared(Err(error)), Vec::new()));
                     return;
                 }
             };
-            let request = requests::submit(&record, &inner.owner, &monitor);
             let id = Some(record.id.clone());
-            let run = inner.run_hook(Hook::Prepare, &record, id, request, None, cancel.clone()).await;
+            let (progress, told) = watch::channel(String::new());
+            let relay = tokio::spawn(relay(told, mail.clone()));
+            let run =
+                inner.run_hook(Hook::Prepare, &record, id, request, Some(progress), cancel.clone()).await;
+            relay.abort();
             let changes = kept(&record.id, inner.clock.now(), &run);
             if cancel.is_cancelled() {
                 return;
@@ -216,8 +254,7 @@ impl Driver {
             let (outcome, changes) = match off_thread(Arc::clone(&inner), record.clone()).await {
                 // Nothing was submitted: the hook did not run.
                 Err(error) => (Err(error), Vec::new()),
-                Ok(monitor) => {
-                    let request = requests::submit(&record, &inner.owner, &monitor);
+                Ok(request) => {
                     let id = Some(record.id.clone());
                     let run = inner
                         .run_hook(Hook::Submit, &record, id, request, None, CancellationToken::new())
@@ -275,13 +312,8 @@ impl Driver {
         self.running.terminate = true;
         let (inner, record, mail) = self.parts();
         self.spawn(async move {
-            let job = record.job.as_ref().map(|job| (job.id.as_str(), job.handle.as_ref()));
-            let request = requests::terminate(&record, &inner.owner, job, mode.as_str());
-            let id = Some(record.id.clone());
-            let run =
-                inner.run_hook(Hook::Terminate, &record, id, request, None, CancellationToken::new()).await;
-            let changes = kept(&record.id, inner.clock.now(), &run);
-            let outcome = run.outcome.map(|_| ()).map_err(for_users);
+            let (outcome, changes) = ending::terminate(&inner, record, mode).await;
+            let outcome = outcome.map_err(for_users);
             let _ = mail.send(Command::Fact(Event::TerminateAnswered { mode, outcome }, changes));
         });
     }
@@ -311,10 +343,10 @@ impl Driver {
     /// Runs an `on_*` hook, if the template has it.
     fn tell(&self, hook: Hook) {
         let (inner, record, _) = self.parts();
-        if !inner.template(&record.template).is_some_and(|template| template.hooks.contains(&hook)) {
-            return;
+        if listens(&inner, &record.template, hook) {
+            let word = Word::new(&record.id, hook, None, record.rev);
+            self.spawn(async move { telling::tell(&inner, &record, word).await });
         }
-        self.spawn(async move { tell(&inner, &record, hook, &[]).await });
     }
 
     fn parts(&self) -> (Arc<Inner>, Record, Mail) {
@@ -322,18 +354,16 @@ impl Driver {
     }
 }
 
-/// Runs an `on_*` hook: its verdict changes nothing.
-pub(crate) async fn tell(inner: &Inner, record: &Record, hook: Hook, more: &[(&str, Value)]) {
-    let request = requests::about(record, &inner.owner, more);
-    let id = Some(record.id.clone());
-    let run = inner.run_hook(hook, record, id, request, None, CancellationToken::new()).await;
-    let changes = kept(&record.id, inner.clock.now(), &run);
-    if let Err(error) = inner.store.commit(changes).await {
-        warn!(%error, "a hook run cannot be kept");
+/// Hands on what a hook says of its progress: the newest, and not more often than people read.
+async fn relay(mut told: watch::Receiver<String>, mail: Mail) {
+    while told.changed().await.is_ok() {
+        let text = told.borrow_and_update().clone();
+        let _ = mail.send(Command::Fact(Event::Progress(text), Vec::new()));
+        tokio::time::sleep(PROGRESS).await;
     }
 }
 
-async fn off_thread(inner: Arc<Inner>, record: Record) -> Result<MonitorInRequest, HookError> {
+async fn off_thread(inner: Arc<Inner>, record: Record) -> Result<Value, HookError> {
     tokio::task::spawn_blocking(move || Driver::lay_out(&inner, &record)).await.unwrap_or_else(|_| {
         Err(HookError::new(HookErrorKind::Internal, "laying out the session's files failed"))
     })

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wharf_protocol::api::Trace;
 use wharf_protocol::session::{Params, Tags};
@@ -114,8 +114,8 @@ pub struct HookCall {
     pub deadline: Duration,
     /// Names this call everywhere.
     pub trace: TraceId,
-    /// Where `host.progress` goes.
-    pub progress: Option<mpsc::Sender<String>>,
+    /// Where `host.progress` goes: its newest words.
+    pub progress: Option<watch::Sender<String>>,
     /// Ends the call early, its processes with it.
     pub cancel: CancellationToken,
 }
@@ -156,10 +156,12 @@ pub enum HookAnswer {
 
 /// Of `validate`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Validated {
     /// Parameters as they are to be.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<Object>))]
     pub params: Option<Params>,
     /// The command as it is to be.
     #[serde(default)]
@@ -171,6 +173,7 @@ pub struct Validated {
 
 /// Of `submit`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Submitted {
     /// The backend's job id.
@@ -183,6 +186,7 @@ pub struct Submitted {
     pub message: Option<String>,
     /// The template's own data, at most 4 KiB, handed back to each hook.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<Object>))]
     pub handle: Option<Value>,
 }
 
@@ -197,6 +201,7 @@ pub enum Found {
 
 /// Of `status`, for one job.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct JobReport {
     /// Its state; words that are not known read as `unknown`.
@@ -328,6 +333,7 @@ impl HookError {
 
 /// The session as hooks see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct SessionInRequest {
     /// Its id, which has to end up on the job.
     pub id: SessionId,
@@ -338,6 +344,7 @@ pub struct SessionInRequest {
     /// Its template.
     pub template: String,
     /// All parameters.
+    #[cfg_attr(feature = "schema", schema(value_type = Object))]
     pub params: Params,
     /// What runs in it.
     pub command: Vec<String>,
@@ -351,6 +358,7 @@ pub struct SessionInRequest {
 
 /// Whose session it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct User {
     /// The login name.
     pub name: String,
@@ -366,6 +374,7 @@ pub struct User {
 
 /// How the job starts its monitor: `submit`'s and `prepare`'s `monitor`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct MonitorInRequest {
     /// An absolute path and `run --bootstrap FILE`.
     pub argv: Vec<String>,

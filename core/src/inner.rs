@@ -12,8 +12,10 @@ use wharf_protocol::{EndCause, Job, Link, Session, SessionId, Time, TokenId};
 
 use crate::actor::Actor;
 use crate::backend::Backend;
+use crate::breaker::Breakers;
 use crate::clock::Clock;
 use crate::driver::Command;
+use crate::ending::Crowd;
 use crate::feed::Feed;
 use crate::files::Files;
 use crate::hook::{HookRuntime, User};
@@ -155,6 +157,9 @@ pub(crate) struct Inner {
     counters: Mutex<Counters>,
     pub(crate) health: Mutex<HashMap<String, Health>>,
     pub(crate) starts: Mutex<VecDeque<(Instant, String)>>,
+    breakers: Mutex<Breakers>,
+    crowd: Mutex<Crowd>,
+    turns: Mutex<HashMap<String, usize>>,
     pub(crate) logins: Mutex<Vec<Login>>,
     serials: Mutex<u64>,
 }
@@ -200,6 +205,9 @@ impl Inner {
             counters: Mutex::default(),
             health: Mutex::default(),
             starts: Mutex::default(),
+            breakers: Mutex::default(),
+            crowd: Mutex::default(),
+            turns: Mutex::default(),
             logins: Mutex::default(),
             serials: Mutex::default(),
         }
@@ -274,6 +282,29 @@ impl Inner {
 
     pub(crate) fn kept_trace(&self, id: &str) -> Option<Trace> {
         lock(&self.traces).iter().find(|trace| trace.id == id).cloned()
+    }
+
+    /// The breakers of all hooks.
+    pub(crate) fn breakers<T>(&self, with: impl FnOnce(&mut Breakers) -> T) -> T {
+        with(&mut lock(&self.breakers))
+    }
+
+    /// Whose turn it is, of that template's instances: one more each time.
+    pub(crate) fn turn(&self, template: &str) -> usize {
+        let mut turns = lock(&self.turns);
+        let turn = turns.entry(template.to_owned()).or_default();
+        *turn = turn.wrapping_add(1);
+        turn.wrapping_sub(1)
+    }
+
+    /// Whether the last that was heard of a backend is that it is down.
+    pub(crate) fn is_down(&self, backend: &str) -> bool {
+        lock(&self.health).get(backend).is_some_and(|health| health.outcome.is_err())
+    }
+
+    /// Terminate requests that wait for others.
+    pub(crate) fn crowd<T>(&self, with: impl FnOnce(&mut Crowd) -> T) -> T {
+        with(&mut lock(&self.crowd))
     }
 
     pub(crate) fn count<T>(&self, count: impl FnOnce(&mut Counters) -> T) -> T {

@@ -213,6 +213,7 @@ impl Launcher {
                     handle.mail.send(crate::driver::Command::Fact(crate::state::Event::Resume, Vec::new()));
             }
         }
+        tokio::spawn(crate::telling::take_up(Arc::clone(&inner)));
         tokio::spawn(crate::poller::run(Arc::clone(&inner), asked));
         tokio::spawn(crate::sweeper::run(Arc::clone(&inner)));
         Ok(Self { inner })

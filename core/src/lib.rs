@@ -13,9 +13,11 @@ mod actions;
 pub mod actor;
 pub mod admission;
 pub mod backend;
+mod breaker;
 pub mod clock;
 mod driver;
 mod effects;
+mod ending;
 mod feed;
 pub mod fence;
 mod files;
@@ -27,6 +29,7 @@ pub mod link;
 #[cfg(all(test, feature = "testing"))]
 mod model;
 pub mod params;
+mod placing;
 mod poller;
 pub mod random;
 pub mod record;
@@ -35,6 +38,7 @@ pub mod state;
 pub mod store;
 mod streams;
 mod sweeper;
+mod telling;
 pub mod template;
 #[cfg(feature = "testing")]
 pub mod testing;

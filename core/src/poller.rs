@@ -124,6 +124,12 @@ fn round(
     if !due && !asked && !all {
         return;
     }
+    if inner
+        .breakers(|breakers| breakers.admit((template, &good.version), Hook::Status, now.into_std()))
+        .is_err()
+    {
+        return;
+    }
     rhythm.asked = false;
     let interval = jittered(poll) * (1 << rhythm.failures.min(3));
     rhythm.next = Some(now + interval);
@@ -134,8 +140,12 @@ fn round(
     let (inner, template, done) = (Arc::clone(inner), template.to_owned(), done.clone());
     tokio::spawn(async move {
         let mut good = true;
-        for batch in questions.chunks(BATCH) {
-            good &= ask_batch(&inner, batch).await;
+        // Each instance knows its own jobs only.
+        questions.sort_by(|a, b| a.record.placed.cmp(&b.record.placed));
+        for instance in questions.chunk_by(|a, b| a.record.placed == b.record.placed) {
+            for batch in instance.chunks(BATCH) {
+                good &= ask_batch(&inner, batch).await;
+            }
         }
         let _ = done.send((template, good));
     });
@@ -153,7 +163,7 @@ async fn ask_batch(inner: &Inner, batch: &[Question]) -> bool {
         .iter()
         .map(|question| (question.session.clone(), question.job.clone(), question.handle.clone()))
         .collect();
-    let request = requests::status(&jobs, &inner.owner);
+    let request = requests::status(&first.record, &jobs, &inner.owner);
     let asked = inner.clock.now();
     let run =
         inner.run_hook(Hook::Status, &first.record, None, request, None, CancellationToken::new()).await;

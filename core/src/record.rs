@@ -32,6 +32,9 @@ pub struct Record {
     pub backend: String,
     /// The scheduler's name for people.
     pub scheduler: String,
+    /// The instance of the backend that was chosen for it, of those that the template names.
+    #[serde(default)]
+    pub placed: Option<String>,
     /// What runs in it.
     pub command: Vec<String>,
     /// In a terminal.

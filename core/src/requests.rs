@@ -32,9 +32,27 @@ pub(crate) fn session(record: &Record) -> SessionInRequest {
     }
 }
 
-/// `submit` and `prepare`.
-pub(crate) fn submit(record: &Record, user: &User, monitor: &MonitorInRequest) -> Value {
-    json!({ "session": session(record), "user": user, "monitor": monitor })
+/// `submit` and `prepare`; `job` is the site's own part of the job script.
+pub(crate) fn submit(record: &Record, user: &User, monitor: &MonitorInRequest, template: &Template) -> Value {
+    let job = json!({
+        "before": template.job_before,
+        "cwd": template.job_cwd,
+        "env": template.job_env,
+    });
+    placed(record, json!({ "session": session(record), "user": user, "monitor": monitor, "job": job }))
+}
+
+/// The same with the instance that was chosen for it.
+fn placed(record: &Record, mut request: Value) -> Value {
+    if let Some(name) = &record.placed {
+        request["node"] = json!(name);
+    }
+    request
+}
+
+/// `select`.
+pub(crate) fn select(record: &Record, user: &User, nodes: &[Value]) -> Value {
+    json!({ "session": session(record), "user": user, "nodes": nodes })
 }
 
 /// `validate`.
@@ -49,16 +67,20 @@ pub(crate) fn options(user: &User, params: &Params) -> Value {
 
 /// `find`.
 pub(crate) fn find(record: &Record, user: &User) -> Value {
-    json!({ "user": user, "sessions": [session(record)] })
+    placed(record, json!({ "user": user, "sessions": [session(record)] }))
 }
 
-/// `status`, for many.
-pub(crate) fn status(jobs: &[(wharf_protocol::SessionId, String, Option<Value>)], user: &User) -> Value {
+/// `status`, for many of one instance: that of the first record.
+pub(crate) fn status(
+    first: &Record,
+    jobs: &[(wharf_protocol::SessionId, String, Option<Value>)],
+    user: &User,
+) -> Value {
     let jobs: Vec<Value> = jobs
         .iter()
         .map(|(session, job, handle)| json!({ "session_id": session, "job_id": job, "handle": handle }))
         .collect();
-    json!({ "user": user, "jobs": jobs })
+    placed(first, json!({ "user": user, "jobs": jobs }))
 }
 
 /// `terminate`, for the record's job or another one.
@@ -68,7 +90,7 @@ pub(crate) fn terminate(
     job: Option<(&str, Option<&Value>)>,
     mode: &str,
 ) -> Value {
-    let mut request = json!({ "session": session(record), "user": user, "mode": mode });
+    let mut request = placed(record, json!({ "session": session(record), "user": user, "mode": mode }));
     if let Some((job, handle)) = job {
         request["job_id"] = json!(job);
         request["handle"] = json!(handle);
@@ -76,9 +98,26 @@ pub(crate) fn terminate(
     request
 }
 
+/// `terminate_many`: sessions and how hard each is to be ended.
+pub(crate) fn terminate_many(records: &[(&Record, &str)], user: &User) -> Value {
+    let jobs: Vec<Value> = records
+        .iter()
+        .map(|(record, mode)| {
+            let mut job = json!({ "session_id": record.id, "mode": mode });
+            if let Some(known) = &record.job {
+                job["job_id"] = json!(known.id);
+                job["handle"] = json!(known.handle);
+            }
+            job
+        })
+        .collect();
+    let request = json!({ "user": user, "jobs": jobs });
+    records.first().map_or_else(|| request.clone(), |(first, _)| placed(first, request.clone()))
+}
+
 /// `logs` and `extend` and the `on_*` hooks: the session, its job, and members of their own.
 pub(crate) fn about(record: &Record, user: &User, more: &[(&str, Value)]) -> Value {
-    let mut request = json!({ "session": session(record), "user": user });
+    let mut request = placed(record, json!({ "session": session(record), "user": user }));
     if let Some(job) = &record.job {
         request["job_id"] = json!(job.id);
         request["handle"] = json!(job.handle);
@@ -110,6 +149,7 @@ pub(crate) fn snapshot(record: &Record, keys: &Keys) -> String {
         Purpose::Snapshot,
         &Snapshot {
             rev: record.rev,
+            placed: record.placed.clone(),
             id: record.id.clone(),
             owner: record.owner.clone(),
             name: record.name.clone(),

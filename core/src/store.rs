@@ -157,6 +157,8 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError>;
     /// A small value of the launcher's own.
     async fn meta(&self, name: &str) -> Result<Option<String>, StoreError>;
+    /// All small values whose names begin so, by name.
+    async fn metas(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError>;
     /// Forgets what is too old; the ids of the sessions that went.
     async fn sweep(&self, retention: Retention) -> Result<Vec<SessionId>, StoreError>;
     /// Writes a consistent copy, while work goes on; the file must not exist.

@@ -30,6 +30,8 @@ pub struct Template {
     pub scheduler: String,
     /// Instances of the backend to choose from; empty: the default one.
     pub instances: Vec<String>,
+    /// How one of several is chosen without a `select` hook; none: the first.
+    pub select: Option<Placement>,
     /// A message: starts are refused with it.
     pub disabled: Option<String>,
     /// Who may start.
@@ -70,6 +72,18 @@ pub struct Access {
     /// Members of these groups.
     #[serde(default)]
     pub groups: Vec<String>,
+}
+
+/// How one of several instances is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Placement {
+    /// The one with the fewest live sessions.
+    Fewest,
+    /// One after the other.
+    RoundRobin,
+    /// The one with the most free memory, where the backend knows it; else as `fewest`.
+    MostMemory,
 }
 
 /// What runs in a session.

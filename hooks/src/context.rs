@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wharf_core::backend::HostModule;
@@ -16,6 +16,7 @@ use wharf_protocol::{SessionId, TraceId};
 use crate::blot::Blot;
 use crate::exec::marks::{self, CallFile, Target};
 use crate::load::Version;
+use crate::stage::Stage;
 
 /// Most bytes of a hook's log that a trace keeps.
 const LOG_MAX: usize = 64 << 10;
@@ -72,10 +73,12 @@ pub(crate) struct Context {
     pub(crate) allowed: Duration,
     pub(crate) cancel: CancellationToken,
     pub(crate) dry_run: bool,
-    pub(crate) progress: Option<mpsc::Sender<String>>,
+    pub(crate) progress: Option<watch::Sender<String>>,
     pub(crate) call_file: CallFile,
     pub(crate) module: Option<Arc<dyn HostModule>>,
     pub(crate) secret_params: Vec<String>,
+    /// Only in a rehearsal: what stands between the call and the world.
+    pub(crate) stage: Option<Arc<dyn Stage>>,
     pub(crate) blot: Mutex<Blot>,
     pub(crate) record: Mutex<Record>,
 }

@@ -14,6 +14,7 @@
 //! Start reading at [`Hooks`], then `load`, then `exec` and `lua`.
 
 mod answer;
+pub mod bench;
 mod blot;
 mod builtin;
 mod context;
@@ -22,6 +23,7 @@ mod load;
 mod lua;
 mod pool;
 mod runtime;
+mod stage;
 
 pub use builtin::{BuiltinFile, builtin};
 pub use runtime::{Hooks, HooksConfig, HooksError};

@@ -32,6 +32,7 @@ use crate::exec::marks::{self, CallFile};
 use crate::load::catalog::Shelf;
 use crate::load::{Version, place};
 use crate::pool::Pool;
+use crate::stage::Stage;
 use crate::{exec, lua};
 
 /// Most bytes of a result that a trace keeps.
@@ -153,15 +154,8 @@ impl Hooks {
 
     async fn run(&self, call: HookCall, cancel: CancellationToken) -> HookRun {
         let started = (SystemClock.now(), Instant::now());
-        let deadline = started.1 + call.deadline;
         let inner = &self.inner;
-        let about = About {
-            trace: call.trace.clone(),
-            session: call.session.clone(),
-            template: call.template.clone(),
-            hook: call.hook,
-            started,
-        };
+        let about = About::of(&call, started);
         let refused = |kind, message: String| about.run(Err(HookError::new(kind, message)), None);
 
         let (hooks, name) = (self.clone(), call.template.clone());
@@ -176,6 +170,42 @@ impl Hooks {
                 format!("template {} cannot be used: {why}", call.template),
             );
         };
+        self.run_version(version, call, cancel, None).await
+    }
+
+    /// Tries a call out on a version that need not serve, with a stage between it and the world.
+    pub(crate) async fn rehearse(
+        &self,
+        version: Arc<Version>,
+        call: HookCall,
+        stage: Arc<dyn Stage>,
+    ) -> HookRun {
+        let cancel = call.cancel.child_token();
+        self.run_version(version, call, cancel, Some(stage)).await
+    }
+
+    /// The module of a version's backend, for the bench.
+    pub(crate) fn module_of(&self, version: &Version) -> Option<Arc<dyn HostModule>> {
+        self.module(version, &Value::Null)
+    }
+
+    /// The templates, for the bench.
+    pub(crate) fn shelf(&self) -> &Shelf {
+        &self.inner.shelf
+    }
+
+    async fn run_version(
+        &self,
+        version: Arc<Version>,
+        call: HookCall,
+        cancel: CancellationToken,
+        stage: Option<Arc<dyn Stage>>,
+    ) -> HookRun {
+        let started = (SystemClock.now(), Instant::now());
+        let deadline = started.1 + call.deadline;
+        let inner = &self.inner;
+        let about = About::of(&call, started);
+        let refused = |kind, message: String| about.run(Err(HookError::new(kind, message)), None);
         let Some(level) = version.hooks.get(&call.hook).copied() else {
             if call.hook == Hook::Logs {
                 return about.run(Ok(HookAnswer::Logs(Logs::Text(String::new()))), None);
@@ -202,7 +232,8 @@ impl Hooks {
                 );
             }
         };
-        let context = Arc::new(self.context(call, Arc::clone(&version), call_file, (deadline, cancel)));
+        let context =
+            Arc::new(self.context(call, Arc::clone(&version), call_file, (deadline, cancel), stage));
         let (context, request) = (context.0.clone(), context.1.clone());
         let outcome = self.answer(&context, level, &request, place).await;
         self.end_leftovers_of(&context, &outcome).await;
@@ -216,9 +247,13 @@ impl Hooks {
         version: Arc<Version>,
         call_file: CallFile,
         (deadline, cancel): (Instant, CancellationToken),
+        stage: Option<Arc<dyn Stage>>,
     ) -> (Arc<Context>, Value) {
         let dry_run = call.request.get("dry_run").and_then(Value::as_bool).unwrap_or(false);
-        let left = deadline.saturating_duration_since(Instant::now());
+        // A rehearsal has to say the same each time.
+        let left = stage
+            .as_ref()
+            .map_or_else(|| deadline.saturating_duration_since(Instant::now()), |_| call.deadline);
         if let Value::Object(members) = &mut call.request {
             let mut add = |name: &str, value: Value| drop(members.insert(name.to_owned(), value));
             add("config", version.template.config.clone());
@@ -253,6 +288,7 @@ impl Hooks {
             progress: call.progress,
             call_file,
             secret_params: call.secret_params,
+            stage,
             blot: Mutex::new(blot),
             record: Mutex::default(),
         };
@@ -287,6 +323,9 @@ impl Hooks {
                 }
             }
         };
+        if let Some(stage) = &context.stage {
+            stage.answered(&value);
+        }
         let mut log_roots = context.settings.logs_roots.clone();
         if let Some(session) = &context.session {
             log_roots.push(context.settings.data_dir.join("sessions").join(session.as_str()));
@@ -322,6 +361,16 @@ struct About {
 }
 
 impl About {
+    fn of(call: &HookCall, started: (Time, Instant)) -> Self {
+        Self {
+            trace: call.trace.clone(),
+            session: call.session.clone(),
+            template: call.template.clone(),
+            hook: call.hook,
+            started,
+        }
+    }
+
     fn run(&self, outcome: Result<HookAnswer, HookError>, context: Option<&Context>) -> HookRun {
         let out = |text: &str| context.map_or_else(|| text.to_owned(), |context| context.blotted(text));
         let mut outcome = outcome;
@@ -371,13 +420,7 @@ impl HookRuntime for Hooks {
     async fn call(&self, call: HookCall) -> HookRun {
         let cancel = call.cancel.child_token();
         let _dropped_means_cancelled = cancel.clone().drop_guard();
-        let about = About {
-            trace: call.trace.clone(),
-            session: call.session.clone(),
-            template: call.template.clone(),
-            hook: call.hook,
-            started: (SystemClock.now(), Instant::now()),
-        };
+        let about = About::of(&call, (SystemClock.now(), Instant::now()));
         let hooks = self.clone();
         match tokio::spawn(async move { hooks.run(call, cancel).await }).await {
             Ok(run) => run,

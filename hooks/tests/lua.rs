@@ -1,4 +1,4 @@
-//! Lua hooks: the host API, and hostile scripts that must not outlive their limits.
+//! Lua hooks: the host API. Hostile scripts are in `attacks`.
 
 mod bench;
 
@@ -31,66 +31,6 @@ async fn a_lua_submit_reads_its_request_and_answers() {
     };
     assert_eq!((submitted.job_id.as_str(), submitted.handle), ("gpu4", Some(json!({"a": [1, 2]}))));
     assert_eq!(answer(&hooks, "t", Hook::Terminate, json!({})).await, HookAnswer::Done);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_attack_is_over_by_the_deadline() {
-    let attacks = [
-        ("loop", "while true do end"),
-        ("pcall", "while true do pcall(function() while true do end end) end"),
-        ("xpcall", "xpcall(function() error(1) end, function() while true do end end)"),
-        ("memory", "local t = {} while true do t[#t + 1] = string.rep('x', 1000) .. #t end"),
-        ("double", "local s = 'x' while true do s = s .. s end"),
-        ("pcall-memory", "while true do pcall(string.rep, 'x', 100000000) end"),
-        ("pattern", "local _ = ('a'):rep(30000):find(('.-'):rep(20) .. 'b')"),
-        ("gsub", "local _ = ('a'):rep(30000):gsub('.-.-.-.-.-b', '')"),
-        ("rep", "local _ = ('x'):rep(2^31) while true do end"),
-        ("rep-53", "local _ = (''):rep(2^53) while true do end"),
-        ("move", "table.move({}, 1, 2^31 - 2, 2) while true do end"),
-        (
-            "find",
-            "while true do pcall(string.find, ('a'):rep(4000000), ('a'):rep(2000000) .. 'b', 1, true) end",
-        ),
-        ("split", "while true do pcall(string.split, ('a'):rep(4000000), ('a'):rep(2000000) .. 'b') end"),
-        ("recursion", "local function f() return 1 + f() end f()"),
-        (
-            "tostring",
-            "local _ = tostring(setmetatable({}, { __tostring = function() while true do end end }))",
-        ),
-        (
-            "sort",
-            "local t = {} for i = 1, 200000 do t[i] = i % 77 end while true do table.sort(t, function(a, b) return a < b end) end",
-        ),
-        ("cycle", "local t = {} t.t = t do return { text = t } end"),
-        ("sleep", "host.sleep(600)"),
-        ("parallel", "host.parallel(function() while true do end end, function() host.sleep(600) end)"),
-        ("render", "do return { text = host.render('loop.j2') } end"),
-    ];
-    let bench = Bench::new();
-    for (name, body) in attacks {
-        bench.lua(name, "", &format!("function M.logs(req)\n{body}\nreturn {{ text = '' }}\nend"));
-        bench.write(
-            name,
-            "files/loop.j2",
-            "{% for i in range(100000) %}{% for j in range(100000) %}x{% endfor %}{% endfor %}",
-        );
-    }
-    let hooks = bench.hooks();
-    for (name, _) in attacks {
-        let mut call = call(name, Hook::Logs, json!({}));
-        call.deadline = Duration::from_millis(400);
-        let started = Instant::now();
-        let run = hooks.call(call).await;
-        let took = started.elapsed();
-        assert!(took < Duration::from_millis(900), "{name}: {took:?}");
-        let error = run.outcome.expect_err(name);
-        assert!(
-            matches!(error.kind, HookErrorKind::Timeout | HookErrorKind::Memory | HookErrorKind::Internal),
-            "{name}: {error:?}"
-        );
-    }
-    // Everybody else goes on.
-    answer(&hooks, "loop", Hook::Terminate, json!({})).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

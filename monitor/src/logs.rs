@@ -3,6 +3,7 @@
 use wharf_link::{Frame, LinkStream};
 use wharf_protocol::api::LogStream;
 use wharf_protocol::monitor::StreamReply;
+use wharf_protocol::stream::ServerControl;
 
 use crate::monitor::Monitor;
 use crate::output::last_lines;
@@ -47,6 +48,8 @@ pub(crate) async fn logs(
             }
             (pieces, next) = monitor.output.since(next, which);
         }
+        // Without it the reader has to think that the link was lost.
+        let _ = writer.send_json(&ServerControl::Eof(true)).await;
         writer.close().await;
     };
     tokio::select! {

@@ -51,6 +51,9 @@ pub struct Credential {
 pub struct Snapshot {
     /// The record's revision; the newest wins.
     pub rev: u64,
+    /// The instance of the backend that was chosen for it.
+    #[serde(default)]
+    pub placed: Option<String>,
     /// The session.
     pub id: SessionId,
     /// Its owner.

@@ -98,7 +98,7 @@ pub enum ServerControl {
     Exit(Exit),
     /// It did not work; last message.
     Error(Problem),
-    /// No more data from the other side (tunnels).
+    /// No more data from the other side (tunnels); everything was said (logs).
     Eof(bool),
 }
 

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::Time;
+
 /// Whether a template can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -63,6 +65,25 @@ pub struct TemplateSummary {
     pub origin: String,
     /// Why it is not `ok`.
     pub message: Option<String>,
+    /// Its hooks that fail at present.
+    #[serde(default)]
+    pub failing: Vec<FailingHook>,
+}
+
+/// A hook that has failed and not worked since.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct FailingHook {
+    /// Which hook.
+    pub hook: String,
+    /// How often in a row.
+    pub failures: u32,
+    /// The last failure.
+    pub error: String,
+    /// `closed` (asked as ever), `open` (not asked for a while) or `half_open` (one try under way).
+    pub breaker: String,
+    /// When an open breaker is tried again.
+    pub next_try: Option<Time>,
 }
 
 /// A template in full.

@@ -118,13 +118,12 @@ impl ControlLink for Link {
             let open = StreamOpen::Logs { stream, tail: None, follow: false };
             let (mut stream, _) = self.open(&open).await.ok()?;
             let mut text = Vec::new();
-            while let Ok(Some(frame)) = stream.reader.recv().await {
-                if let Frame::Data(_, data) = frame {
-                    text.extend_from_slice(&data);
-                    // The end is worth more than what came before it.
-                    if text.len() > 2 * limit {
-                        text.drain(..text.len() - limit);
-                    }
+            // Whole only when the monitor says so: what a lost link leaves is not kept as if it were all.
+            while let Frame::Data(_, data) = stream.reader.recv().await.ok()?? {
+                text.extend_from_slice(&data);
+                // The end is worth more than what came before it.
+                if text.len() > 2 * limit {
+                    text.drain(..text.len() - limit);
                 }
             }
             text.drain(..text.len().saturating_sub(limit));

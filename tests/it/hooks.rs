@@ -309,6 +309,8 @@ fn a_changed_template_serves_and_a_broken_one_keeps_the_last_good_version() {
     });
     assert!(detail["findings"][0]["file"] == "template.toml", "{detail}");
     assert!(detail["findings"][0]["line"].is_u64(), "{detail}");
+    let backends = launcher.http().get("/backends").expect(200).to_string();
+    assert!(backends.contains("template site: the last good version serves: template.toml:"), "{backends}");
     launcher.http().post("/sessions", &json!({"template": "site", "params": {"b": 6}})).expect(201);
     launcher.home().install(&Template::queueing("site"));
     launcher.signal(rustix::process::Signal::HUP);
@@ -316,4 +318,53 @@ fn a_changed_template_serves_and_a_broken_one_keeps_the_last_good_version() {
         let detail = state();
         Probe::when(detail["state"] == "ok", (), || detail.to_string())
     });
+}
+
+#[test]
+fn a_hook_cannot_reach_the_terminal_that_the_launcher_was_started_in() {
+    let home = wharf_tests::launcher::Home::new();
+    let look = "if (: < /dev/tty) 2> /dev/null; then echo yes; else echo no; fi > \"$J/terminal\"";
+    home.install(&Template::working("curious").hook("submit", &format!("{look}\n{RUN}")));
+    let templates = home.templates().to_string_lossy().into_owned();
+    let serve = home.command(&["serve", "--templates", &templates]);
+    // `script` gives its shell a terminal; the launcher runs in it as it would for a user, not in the shell's place.
+    let words: Vec<String> = std::iter::once(serve.get_program())
+        .chain(serve.get_args())
+        .map(|word| format!("'{}'", word.to_string_lossy()))
+        .collect();
+    let line = format!(
+        "(: < /dev/tty) && echo yes > '{}/shell'; {}; true",
+        home.journal().display(),
+        words.join(" ")
+    );
+    let mut script = std::process::Command::new("script");
+    script.args(["-qec", &line, "/dev/null"]).env_clear().current_dir(home.path());
+    for (name, value) in serve.get_envs() {
+        script.env(name, value.expect("all are set"));
+    }
+    let mut script = script
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("script is there");
+    until("a session is started", Duration::from_secs(20), || {
+        let output = home.cli(&["start", "curious", "--output", "json"]);
+        Probe::when(output.status == 0, (), || output.stderr.clone())
+    });
+    let seen = until("the hook looked", Duration::from_secs(10), || {
+        let text = std::fs::read_to_string(home.journal().join("terminal")).unwrap_or_default();
+        Probe::when(!text.is_empty(), text.clone(), || text.clone())
+    });
+    let shell = std::fs::read_to_string(home.journal().join("shell")).unwrap_or_default();
+    let owner: Value =
+        serde_json::from_slice(&std::fs::read(home.data().join("owner.json")).expect("an owner"))
+            .expect("JSON");
+    let pid = owner["pid"]
+        .as_i64()
+        .and_then(|pid| i32::try_from(pid).ok())
+        .and_then(rustix::process::Pid::from_raw);
+    rustix::process::kill_process(pid.expect("a pid"), rustix::process::Signal::TERM).expect("it runs");
+    script.wait().expect("it ends");
+    assert_eq!((shell.trim(), seen.trim()), ("yes", "no"));
 }

@@ -1,5 +1,7 @@
 //! Logs: streams, tail, follow, what is left after the end, and the hook's while pending.
 
+use std::io::Read as _;
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::json;
@@ -75,6 +77,23 @@ fn the_command_line_follows_too() {
     let id = launcher.start_session(&body);
     launcher.await_connected(&id);
     assert_eq!(launcher.cli(&["logs", "-f", &id]).ok(), "first\nlast");
+}
+
+#[test]
+fn a_lost_link_is_told_from_the_end() {
+    let launcher = Launcher::start();
+    let id = launcher.run_session("shell", &["sh", "-c", "echo first; exec sleep 1000"]);
+    await_logs(&launcher, &id, "first");
+    let mut command = launcher.home().command(&["logs", "-f", &id]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut following = command.spawn().expect("the command line runs");
+    let mut first = [0; 6];
+    following.stdout.as_mut().expect("piped").read_exact(&mut first).expect("what was printed");
+    launcher.monitor(&id).signal(rustix::process::Signal::KILL);
+    let ended = following.wait_with_output().expect("it ends");
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(7), "{told}");
+    assert!(told.contains("broke off"), "{told}");
 }
 
 #[test]

@@ -18,6 +18,107 @@ pub(crate) enum TemplateCommand {
         /// Its name
         name: String,
     },
+    /// Make a template to start from
+    New(TemplateNew),
+    /// Look for everything that is wrong with a template
+    Check(TemplateCheck),
+    /// Try a template: golden cases, hostile values, the real scheduler
+    Test(TemplateTest),
+    /// Run one hook, and print its result
+    Run(TemplateRun),
+    /// Print the types of hooks for editors
+    Types(TemplateTypes),
+    /// Look whether a template can work on this host
+    Doctor(TemplateCheck),
+}
+
+/// `template new`.
+#[derive(Debug, Args)]
+pub(crate) struct TemplateNew {
+    /// The new template's name
+    pub(crate) name: String,
+    /// The shipped template to copy
+    #[arg(long, value_name = "TEMPLATE")]
+    pub(crate) from: Option<String>,
+    /// Where to write it
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(crate) dir: PathBuf,
+}
+
+/// `template check` and `template doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct TemplateCheck {
+    /// A template's directory, or the name of one
+    #[arg(value_name = "DIR|NAME")]
+    pub(crate) template: String,
+}
+
+const TEST_EXAMPLES: &str = "\
+Examples:
+  wharf template test ./mybatch                     run tests/*.toml; commands are mocked, nothing runs
+  wharf template test ./mybatch --update            write the expectations anew, then look at the difference
+  wharf template test ./mybatch --record find       run the hook for real, and keep it as a new case
+  wharf template test ./mybatch --inject            hostile values have to arrive as data
+  wharf template test ./mybatch --live              a conformance run on the real scheduler";
+
+/// `template test`.
+#[derive(Debug, Args)]
+#[command(after_help = TEST_EXAMPLES)]
+pub(crate) struct TemplateTest {
+    /// A template's directory, or the name of one
+    #[arg(value_name = "DIR|NAME")]
+    pub(crate) template: String,
+    /// Only cases whose file holds this text
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) only: Option<String>,
+    /// Write the cases' expectations anew
+    #[arg(long, conflicts_with_all = ["record", "inject", "live"])]
+    pub(crate) update: bool,
+    /// Run this hook for real and write what happened as a new case
+    #[arg(long, value_name = "HOOK", conflicts_with_all = ["inject", "live", "only"])]
+    pub(crate) record: Option<String>,
+    /// The request of --record: JSON, laid over the usual one
+    #[arg(long, value_name = "FILE", requires = "record")]
+    pub(crate) request: Option<PathBuf>,
+    /// Feed hostile values to every parameter, name, tag and command
+    #[arg(long, conflicts_with = "live")]
+    pub(crate) inject: bool,
+    /// Start, find, ask, enter and end real sessions, with a launcher of its own
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Parameters of the sessions of --live
+    #[arg(short = 'p', long = "param", value_name = "K=V", value_parser = super::Pair::parse, requires = "live")]
+    pub(crate) params: Vec<super::Pair>,
+    /// Keep the report of --live in this file, as JSON
+    #[arg(long, value_name = "FILE", requires = "live")]
+    pub(crate) report: Option<PathBuf>,
+}
+
+/// `template run`.
+#[derive(Debug, Args)]
+pub(crate) struct TemplateRun {
+    /// A template's directory, or the name of one
+    #[arg(value_name = "DIR|NAME")]
+    pub(crate) template: String,
+    /// The hook
+    pub(crate) hook: String,
+    /// The request: JSON, laid over the usual one; - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) request: Option<PathBuf>,
+    /// A parameter of the session
+    #[arg(short = 'p', long = "param", value_name = "K=V", value_parser = super::Pair::parse)]
+    pub(crate) params: Vec<super::Pair>,
+    /// Show every command and document that would go; nothing runs
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// `template types`.
+#[derive(Debug, Args)]
+pub(crate) struct TemplateTypes {
+    /// A JSON Schema instead of the Lua types: `template`, or a hook's `NAME.request` or `NAME.result`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) schema: Option<String>,
 }
 
 /// `backend`.

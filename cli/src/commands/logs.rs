@@ -1,9 +1,11 @@
 //! `logs`: what a session's command wrote.
 
+use wharf_protocol::{ErrorCode, Problem};
+
 use super::Context;
 use crate::args::session::Logs;
 use crate::client::calls::Query;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::find;
 use crate::output::escape::Tamed;
 
@@ -16,7 +18,7 @@ pub(super) async fn run(context: &Context, args: Logs) -> Outcome {
     }
     let mut pieces = client.text(&format!("/sessions/{id}/logs{query}")).await?;
     let mut tamed = Tamed::default();
-    while let Some(bytes) = pieces.next().await? {
+    while let Some(bytes) = pieces.next().await.map_err(|_| broke_off())? {
         // Piped, the bytes are the command's own; on a terminal they must not move anything.
         if context.output.terminal {
             context.output.bytes(tamed.feed(&bytes).as_bytes())?;
@@ -25,4 +27,11 @@ pub(super) async fn run(context: &Context, args: Logs) -> Outcome {
         }
     }
     Ok(0)
+}
+
+/// Told from an end: there is more, or there will be.
+fn broke_off() -> Failure {
+    Problem::new(ErrorCode::Unreachable, "the output broke off: the session's link or the launcher was lost")
+        .hint("`wharf show` tells how the session is; ask for the logs again once it is back")
+        .into()
 }

@@ -6,19 +6,27 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use wharf_protocol::api::{BackendStatus, Node, Trace};
 use wharf_protocol::session::Params;
-use wharf_protocol::template::{TemplateDetail, TemplateState, TemplateSummary};
+use wharf_protocol::template::{FailingHook, TemplateDetail, TemplateState, TemplateSummary};
 use wharf_protocol::{ErrorCode, Problem, State, TraceId};
 
 use super::{forbidden, from_hook, from_store};
 use crate::actor::{Actor, Standing};
+use crate::breaker::Trouble;
 use crate::hook::{Hook, HookAnswer, HookCall};
 use crate::launcher::{Figures, Launcher};
 use crate::record::LinkState;
 use crate::requests;
 use crate::template::{Entry, ParamKind, ParamSpec, Template};
 
-fn summary(entry: &Entry) -> TemplateSummary {
+fn summary(entry: &Entry, troubles: &[Trouble]) -> TemplateSummary {
     let template = entry.template.as_deref();
+    let failing = troubles.iter().map(|trouble| FailingHook {
+        hook: trouble.hook.as_str().to_owned(),
+        failures: trouble.failures,
+        error: trouble.error.clone(),
+        breaker: trouble.state.to_owned(),
+        next_try: trouble.next_try,
+    });
     TemplateSummary {
         name: entry.name.clone(),
         title: template.map_or_else(|| entry.name.clone(), |template| template.title.clone()),
@@ -27,6 +35,7 @@ fn summary(entry: &Entry) -> TemplateSummary {
         state: entry.state,
         origin: entry.origin.clone(),
         message: entry.message.clone(),
+        failing: failing.collect(),
     }
 }
 
@@ -86,7 +95,8 @@ impl Launcher {
         if matches!(by.standing, Standing::Guest { .. }) {
             return Err(forbidden());
         }
-        Ok(self.inner.catalog.list().iter().map(summary).collect())
+        let troubles = |name: &str| self.inner.breakers(|breakers| breakers.of(name));
+        Ok(self.inner.catalog.list().iter().map(|entry| summary(entry, &troubles(&entry.name))).collect())
     }
 
     /// One template in full.
@@ -100,7 +110,7 @@ impl Launcher {
         let entry = self.inner.catalog.get(name).ok_or_else(|| {
             Problem::new(ErrorCode::UnknownTemplate, "there is no such template").status(404)
         })?;
-        let short = summary(&entry);
+        let short = summary(&entry, &[]);
         let template = entry.template.as_deref();
         Ok(TemplateDetail {
             name: short.name,
@@ -153,6 +163,7 @@ impl Launcher {
             })
             .await;
         self.inner.count_hook(name, Hook::Options, &run);
+        self.inner.heard(name, Hook::Options, &run);
         let trace = run.trace.id.clone();
         self.inner.keep_trace(run.trace);
         match run.outcome {
@@ -178,17 +189,54 @@ impl Launcher {
                 entry.state != TemplateState::Broken
                     && entry.template.as_ref().is_some_and(|template| template.backend == backend.name())
             };
-            answer.push(BackendStatus {
+            let own: Vec<&Entry> = templates.iter().filter(uses).collect();
+            let mut status = BackendStatus {
                 name: backend.name().to_owned(),
-                templates: templates.iter().filter(uses).map(|entry| entry.name.clone()).collect(),
+                templates: own.iter().map(|entry| entry.name.clone()).collect(),
                 healthy: Some(health.outcome.is_ok()),
                 capabilities: backend.capabilities().into_iter().map(str::to_owned).collect(),
-                last_error: health.outcome.err(),
+                last_error: None,
                 breaker: "closed".to_owned(),
                 next_try: None,
-            });
+            };
+            match health.outcome {
+                // It is asked again no sooner than what is known of it is old.
+                Err(error) => {
+                    let left = super::start::HEALTH.saturating_sub(health.at.elapsed());
+                    status.last_error = Some(error);
+                    status.breaker = "open".to_owned();
+                    status.next_try = Some(self.inner.clock.now().after(left));
+                }
+                Ok(()) => self.add_troubles(&own, &mut status),
+            }
+            answer.push(status);
         }
         Ok(answer)
+    }
+
+    /// What its templates say about a backend that is there: hooks that fail, and versions that cannot be used.
+    fn add_troubles(&self, templates: &[&Entry], status: &mut BackendStatus) {
+        let mut worst = None;
+        for entry in templates {
+            for trouble in self.inner.breakers(|breakers| breakers.of(&entry.name)) {
+                let rank = (trouble.state == "open", trouble.state == "half_open", trouble.failures);
+                if worst.as_ref().is_none_or(|(known, _, _)| *known < rank) {
+                    worst = Some((rank, &entry.name, trouble));
+                }
+            }
+        }
+        if let Some((_, name, trouble)) = worst {
+            status.last_error =
+                Some(format!("hook {} of template {name}: {}", trouble.hook.as_str(), trouble.error));
+            trouble.state.clone_into(&mut status.breaker);
+            status.next_try = trouble.next_try;
+            return;
+        }
+        let stale = templates.iter().find(|entry| entry.state == TemplateState::Stale);
+        status.last_error = stale.map(|entry| {
+            let why = entry.message.as_deref().unwrap_or_default();
+            format!("template {}: the last good version serves: {why}", entry.name)
+        });
     }
 
     /// The launchers there are.

@@ -25,6 +25,7 @@ use crate::launcher::Launcher;
 use crate::record::Record;
 use crate::store::StoreError;
 use crate::streams::Change;
+use crate::telling::Word;
 
 pub(crate) use logs::keep_logs;
 
@@ -149,7 +150,12 @@ pub(crate) fn stream_changed(inner: &Arc<Inner>, id: &SessionId, change: Change,
     }
     let (inner, user) = (Arc::clone(inner), user.to_owned());
     tokio::spawn(async move {
-        crate::effects::tell(&inner, &record, hook, &[("event", serde_json::json!({ "user": user }))]).await;
+        let event = serde_json::json!({ "user": user });
+        let number = u64::from_le_bytes(crate::random::bytes::<8>());
+        let word = Word::new(&record.id, hook, Some(event), number);
+        // What cannot be written down is told all the same.
+        let _ = inner.store.commit(vec![word.noted()]).await;
+        crate::telling::tell(&inner, &record, word).await;
     });
 }
 

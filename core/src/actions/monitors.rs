@@ -222,6 +222,7 @@ fn from_snapshot(
         template: snapshot.template,
         backend: snapshot.backend,
         scheduler: snapshot.scheduler,
+        placed: snapshot.placed,
         command: snapshot.command,
         tty: snapshot.tty,
         params: snapshot.params,

@@ -24,7 +24,7 @@ use crate::store::{Change, KeyRecord, StoreError};
 use crate::template::Template;
 
 /// How long a backend's health is believed.
-const HEALTH: Duration = Duration::from_secs(10);
+pub(super) const HEALTH: Duration = Duration::from_secs(10);
 
 /// SHA-256 of a request with its members in order, so that the same JSON always has the same one.
 fn fingerprint(request: &StartRequest) -> [u8; 32] {
@@ -93,6 +93,8 @@ impl Launcher {
         self.validate(&template, &mut record).await?;
         self.check_health(&template).await?;
         self.check_limits(&template).await?;
+        self.check_breakers(&template)?;
+        record.placed = crate::placing::choose(inner, &template, &record).await?;
         let mut changes = vec![
             Change::Create(Box::new(record.clone())),
             history(&id, now, "created", &by.user, &format!("from template {}", template.name), None),
@@ -230,6 +232,27 @@ impl Launcher {
             .hint("nothing was started; try again later")
             .retry_after(HEALTH.as_secs())),
         }
+    }
+
+    /// Refuses a start whose hooks fail again and again, but for one try now and then.
+    fn check_breakers(&self, template: &Template) -> Result<(), Problem> {
+        for hook in [Hook::Prepare, Hook::Submit] {
+            let which = (template.name.as_str(), template.version.as_str());
+            let admitted = self.inner.breakers(|breakers| breakers.admit(which, hook, Instant::now()));
+            if let Err(left) = admitted {
+                return Err(Problem::new(
+                    ErrorCode::Unavailable,
+                    format!(
+                        "the `{}` hook of the template {} fails again and again and is not asked for a while",
+                        hook.as_str(),
+                        template.name
+                    ),
+                )
+                .hint("nothing was started; `wharf template list` tells why and when it is tried again")
+                .retry_after(left.as_secs() + 1));
+            }
+        }
+        Ok(())
     }
 
     pub(crate) async fn health(&self, backend: &dyn crate::backend::Backend) -> Health {

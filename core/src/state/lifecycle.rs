@@ -96,6 +96,7 @@ fn events() -> Vec<(&'static str, Event)> {
                 edit: Edit::Params { was: 1, params: [("n".to_owned(), Value::from(7))].into() },
             },
         ),
+        ("prepare: how far it is", Event::Progress("pulling the image".to_owned())),
         ("a purge found it reachable", Event::Edit { by: "alice".to_owned(), edit: Edit::Refresh }),
     ]
 }
@@ -127,9 +128,10 @@ fn kind(event: &Event) -> u32 {
             Due::Idle => 20,
             Due::Share => 21,
         },
+        Event::Progress(_) => 22,
     }
 }
-const KINDS: u32 = 22;
+const KINDS: u32 = 23;
 
 /// Where a session is, in the words of the documentation.
 fn place(session: &Session) -> String {

@@ -115,6 +115,8 @@ pub enum Edit {
 pub enum Event {
     /// It was just recorded, or the launcher has just started.
     Resume,
+    /// The prepare hook says how far it has come.
+    Progress(String),
     /// The prepare hook answered.
     Prepared(Result<(), HookError>),
     /// The submit hook of that attempt answered.
@@ -269,6 +271,7 @@ pub fn step(session: &Session, event: &Event, now: Time) -> Step {
     };
     match event {
         Event::Resume => work.resume(),
+        Event::Progress(text) => work.progress(text),
         Event::Prepared(outcome) => work.prepared(outcome),
         Event::SubmitAnswered { attempt, outcome } => work.submit_answered(*attempt, outcome),
         Event::FindAnswered { asked, outcome } => work.find_answered(*asked, outcome),

@@ -159,6 +159,13 @@ impl Work {
         }
     }
 
+    pub(super) fn progress(&mut self, text: &str) {
+        let preparing = matches!(self.stage(), Stage::Pending { phase: Phase::Preparing, .. });
+        if preparing && !self.has_wish() {
+            self.reason("preparing", text);
+        }
+    }
+
     pub(super) fn prepared(&mut self, outcome: &Result<(), HookError>) {
         match self.stage() {
             Stage::Pending { phase: Phase::Preparing, .. } => match outcome {

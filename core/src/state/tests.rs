@@ -449,6 +449,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(RESUME),
         outcome.clone().prop_map(Event::Prepared),
+        "[a-z]{1,9}".prop_map(Event::Progress),
         (1..4u32, job.clone()).prop_map(|(attempt, job)| answered(attempt, job)),
         (1..4u32, kind.clone()).prop_map(|(attempt, kind)| Event::SubmitAnswered {
             attempt,

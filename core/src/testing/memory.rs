@@ -181,6 +181,12 @@ impl Store for MemoryStore {
         Ok(self.data().meta.get(name).cloned())
     }
 
+    async fn metas(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+        let data = self.data();
+        let found = data.meta.iter().filter(|(name, _)| name.starts_with(prefix));
+        Ok(found.map(|(name, value)| (name.clone(), value.clone())).collect())
+    }
+
     async fn sweep(&self, retention: Retention) -> Result<Vec<SessionId>, StoreError> {
         let mut data = self.data();
         let old: Vec<SessionId> = data

@@ -24,6 +24,7 @@ pub fn record(number: u32) -> Record {
     }
     let at = Time::from_millis(i64::from(number));
     Record {
+        placed: None,
         id: SessionId::from_random(random),
         rev: 1,
         name: format!("name-{number}"),
@@ -380,6 +381,10 @@ async fn tokens_and_values_come_and_go(store: impl Store) {
     let set = |value: Option<&str>| Change::Meta { name: "port".to_owned(), value: value.map(str::to_owned) };
     store.commit(vec![set(Some("1")), set(Some("2"))]).await.unwrap();
     assert_eq!(store.meta("port").await.unwrap().as_deref(), Some("2"));
+    let name = |value: &str| Change::Meta { name: value.to_owned(), value: Some("x".to_owned()) };
+    store.commit(vec![name("tell:b"), name("tell:a"), name("tell%"), name("tellx")]).await.unwrap();
+    let found = store.metas("tell:").await.unwrap();
+    assert_eq!(found, [("tell:a".to_owned(), "x".to_owned()), ("tell:b".to_owned(), "x".to_owned())]);
     store.commit(vec![set(None)]).await.unwrap();
     assert_eq!(store.meta("port").await.unwrap(), None);
     store.commit(vec![set(None)]).await.unwrap();

@@ -69,6 +69,7 @@ fn template(script: Script) -> Template {
         backend: "shell".to_owned(),
         scheduler: "plain".to_owned(),
         instances: Vec::new(),
+        select: None,
         disabled: None,
         access: Access::default(),
         command: CommandRule { default: vec!["true".to_owned()], overridable: true, tty: false, stop: None },
@@ -315,6 +316,10 @@ impl Store for Datastore {
 
     async fn meta(&self, name: &str) -> Result<Option<String>, StoreError> {
         self.inner.meta(name).await
+    }
+
+    async fn metas(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+        self.inner.metas(prefix).await
     }
 
     async fn sweep(&self, retention: Retention) -> Result<Vec<SessionId>, StoreError> {

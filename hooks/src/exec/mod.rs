@@ -47,6 +47,9 @@ pub(crate) async fn run(
     let mut env = context.environment();
     env.extend(context.hook_environment(hook, dir.path()));
     env.extend(context.version.run.env.clone());
+    if let Some(stage) = &context.stage {
+        stage.environment(&mut env);
+    }
     let argv = vec![file.display().to_string(), hook.as_str().to_owned()];
     let child = Child {
         argv: argv.clone(),
@@ -72,6 +75,9 @@ pub(crate) async fn run(
         }
     };
     context.note_group(ended.group);
+    if let Some(stage) = &context.stage {
+        stage.directory(dir.path());
+    }
     context.log(&String::from_utf8_lossy(&ended.stderr));
     if ended.stderr_cut {
         context.log("\n[standard error was cut here]\n");
@@ -93,7 +99,7 @@ pub(crate) fn spawn_failure(error: &std::io::Error) -> HookErrorKind {
 }
 
 /// The word for `effect` in a trace.
-const fn effect_of(hook: Hook) -> &'static str {
+pub(crate) const fn effect_of(hook: Hook) -> &'static str {
     match hook {
         Hook::Options | Hook::Validate | Hook::Select | Hook::Find | Hook::Status | Hook::Logs => "read",
         Hook::Prepare

@@ -131,6 +131,16 @@ impl Shelf {
         super::directory(dir, name, &|name, skip| self.resolve(name, skip))
     }
 
+    /// Files of a shipped template.
+    pub(crate) fn builtin_files(&self, name: &str) -> Option<&Files> {
+        self.builtin.get(name)
+    }
+
+    /// Builds a template out of files that are in memory already.
+    pub(crate) fn try_files(&self, name: &str, files: Files) -> Result<Version, Vec<Finding>> {
+        build(name, files, &|name, skip| self.resolve(name, skip))
+    }
+
     /// Reads what has changed.
     pub(crate) fn reload(&self) {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);

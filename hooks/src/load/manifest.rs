@@ -7,11 +7,11 @@ use std::time::Duration;
 use regex::Regex;
 use serde_json::Value;
 use wharf_core::template::{
-    Access, CommandRule, ParamSpec, SessionRules, Template, TemplateLimits, Timeouts,
+    Access, CommandRule, ParamSpec, Placement, SessionRules, Template, TemplateLimits, Timeouts,
 };
 use wharf_protocol::Dur;
 use wharf_protocol::monitor::OnOrphan;
-use wharf_protocol::template::{Finding, Severity};
+use wharf_protocol::template::Finding;
 
 use super::endpoint;
 use super::node::{Kind, Node};
@@ -75,7 +75,7 @@ pub(crate) fn read(name: &str, root: &Node, out: &mut Vec<Finding>) -> Manifest 
     let backend = backend(&mut top, out);
     let scheduler = top.text("scheduler", out).unwrap_or_else(|| backend.clone());
     let instances = instances(&mut top, out);
-    select(&mut top, out);
+    let select = select(&mut top, out);
     let disabled = disabled(&mut top, out);
     let mut template = Template {
         name: name.to_owned(),
@@ -85,6 +85,7 @@ pub(crate) fn read(name: &str, root: &Node, out: &mut Vec<Finding>) -> Manifest 
         backend,
         scheduler,
         instances,
+        select,
         disabled,
         access: Access::default(),
         command: CommandRule { default: Vec::new(), overridable: true, tty: false, stop: None },
@@ -227,17 +228,22 @@ fn instances(top: &mut Section<'_>, out: &mut Vec<Finding>) -> Vec<String> {
     })
 }
 
-fn select(top: &mut Section<'_>, out: &mut Vec<Finding>) {
-    let Some(node) = top.take("select") else { return };
-    if let Kind::String(word) = &node.kind
-        && ["fewest", "round-robin", "most-memory"].contains(&word.as_str())
-    {
-        let message =
-            "`select` has no effect in this version: a `select` hook chooses, else the first instance";
-        out.push(node.at.finding(Severity::Warning, "select", message));
-        return;
+fn select(top: &mut Section<'_>, out: &mut Vec<Finding>) -> Option<Placement> {
+    let node = top.take("select")?;
+    let read = match &node.kind {
+        Kind::String(word) => serde_json::from_value(Value::String(word.clone())).ok(),
+        Kind::Integer(_)
+        | Kind::Float(_)
+        | Kind::Bool(_)
+        | Kind::Datetime(_)
+        | Kind::Array(_)
+        | Kind::Table(_) => None,
+    };
+    if read.is_none() {
+        let message = "`select` has to be \"fewest\", \"round-robin\" or \"most-memory\"";
+        out.push(node.at.error("select", message));
     }
-    out.push(node.at.error("select", "`select` has to be \"fewest\", \"round-robin\" or \"most-memory\""));
+    read
 }
 
 fn disabled(top: &mut Section<'_>, out: &mut Vec<Finding>) -> Option<String> {

@@ -11,9 +11,9 @@ pub(crate) mod catalog;
 mod endpoint;
 pub(crate) mod files;
 pub(crate) mod manifest;
-mod node;
+pub(crate) mod node;
 mod param;
-mod section;
+pub(crate) mod section;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,7 @@ use wharf_core::hook::Hook;
 use wharf_core::template::Template;
 use wharf_protocol::template::{Finding, Severity};
 
+pub(crate) use endpoint::is_name;
 use files::Files;
 use manifest::RunRules;
 use node::Node;
@@ -221,11 +222,11 @@ fn level(name: String, files: Files, own: bool, out: &mut Vec<Finding>) -> Level
     Level { name, files: Arc::new(files), hash, lua, executables }
 }
 
-fn hook_of(word: &str) -> Option<Hook> {
+pub(crate) fn hook_of(word: &str) -> Option<Hook> {
     Hook::ALL.into_iter().find(|hook| hook.as_str() == word)
 }
 
-fn unknown_hook(word: &str) -> String {
+pub(crate) fn unknown_hook(word: &str) -> String {
     let hint = section::closest(word, Hook::ALL.into_iter().map(Hook::as_str))
         .map_or_else(|| "see the list of hooks".to_owned(), |near| format!("did you mean `{near}`?"));
     format!("`{word}` is no hook; {hint}")
@@ -244,15 +245,20 @@ pub(crate) fn read_directory(dir: &Path) -> Result<Files, Vec<Finding>> {
     if out.is_empty() { Ok(files) } else { Err(out) }
 }
 
-/// Where a file of a level can be executed from: in place while it is what was checked, else a private copy.
+/// Where a file of a level can be executed from: in place while all is what was checked, else a private copy.
 pub(crate) fn place(level: &Level, file: &str, copies: &Path) -> std::io::Result<PathBuf> {
     let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
-    let content = level.files.files.get(file).ok_or_else(missing)?;
-    if let (Some(dir), Some(stamp)) = (&level.files.dir, &content.stamp) {
-        let path = dir.join(file);
-        if files::Stamp::now(&path).as_ref() == Some(stamp) {
-            return Ok(path);
-        }
+    if !level.files.files.contains_key(file) {
+        return Err(missing());
+    }
+    // All of them: a hook may read what lies beside it.
+    let unchanged = |dir: &Path| {
+        level.files.files.iter().all(|(name, content)| {
+            content.stamp.is_some() && files::Stamp::now(&dir.join(name)) == content.stamp
+        })
+    };
+    if let Some(dir) = level.files.dir.as_deref().filter(|dir| unchanged(dir)) {
+        return Ok(dir.join(file));
     }
     let root = copies.join(&level.hash);
     if !root.is_dir() {

@@ -16,6 +16,7 @@ use super::host::Host;
 use super::value::Secret;
 use crate::exec::child::{Child, Ended, Stopped};
 use crate::exec::{STDERR_MAX, spawn_failure, traced};
+use crate::stage::{Reply, Step};
 
 /// Most bytes of a command's standard output.
 const OUTPUT_MAX: usize = 4 << 20;
@@ -43,6 +44,15 @@ pub(crate) async fn exec(lua: Lua, host: Host, options: Table) -> mlua::Result<T
     if host.count_command() > COMMANDS_MAX {
         return Err(mistake(format!("host.exec: more than {COMMANDS_MAX} commands in one call")));
     }
+    let step = Step {
+        argv: order.argv.clone(),
+        stdin: order.stdin.clone(),
+        env: order.env.clone(),
+        effect: order.effect.to_owned(),
+    };
+    if let Some(reply) = context.stage.as_ref().and_then(|stage| stage.step(&step)) {
+        return finish(&lua, &host, &order, Duration::ZERO, &reply.into_ended());
+    }
     if context.dry_run {
         context.traced(traced(
             order.argv,
@@ -56,7 +66,7 @@ pub(crate) async fn exec(lua: Lua, host: Host, options: Table) -> mlua::Result<T
     let program = find(&host, &name)?;
     let mut env = context.environment();
     env.extend(context.version.run.env.clone());
-    env.extend(order.env);
+    env.extend(order.env.clone());
     let mut argv = order.argv.clone();
     if let Some(first) = argv.first_mut() {
         *first = program.display().to_string();
@@ -70,7 +80,7 @@ pub(crate) async fn exec(lua: Lua, host: Host, options: Table) -> mlua::Result<T
         argv,
         env: env.into_iter().collect(),
         cwd: host.tmp_dir()?,
-        stdin: order.stdin,
+        stdin: order.stdin.clone(),
         stdout_max: OUTPUT_MAX,
         stdout_over_is_an_error: false,
         stderr_max: STDERR_MAX,
@@ -87,7 +97,17 @@ pub(crate) async fn exec(lua: Lua, host: Host, options: Table) -> mlua::Result<T
     let ended = running.await.map_err(|error| mistake(format!("host.exec: {error}")))?;
     let ended =
         ended.map_err(|error| failed(spawn_failure(&error), format!("{name} cannot be started: {error}")))?;
-    context.traced(traced(order.argv, order.effect, now.elapsed(), &ended));
+    if let Some(stage) = &context.stage {
+        stage.ended(&step, &Reply::of(&ended));
+    }
+    finish(&lua, &host, &order, now.elapsed(), &ended)
+}
+
+/// What the script gets of a command that has ended.
+fn finish(lua: &Lua, host: &Host, order: &Order, took: Duration, ended: &Ended) -> mlua::Result<Table> {
+    let context = host.context("host.exec")?;
+    let name = order.argv.first().map_or("", String::as_str);
+    context.traced(traced(order.argv.clone(), order.effect, took, ended));
     if ended.stopped == Some(Stopped::Deadline) {
         let allowed = Dur(order.timeout.unwrap_or(context.allowed));
         return Err(failed(HookErrorKind::Timeout, format!("{name} was not done in {allowed}")));
@@ -101,7 +121,7 @@ pub(crate) async fn exec(lua: Lua, host: Host, options: Table) -> mlua::Result<T
         let said = String::from_utf8_lossy(&ended.stderr).trim().chars().take(1000).collect::<String>();
         return Err(failed(HookErrorKind::CommandFailed, format!("{name}: {how}: {said}")));
     }
-    result(&lua, &ended)
+    result(lua, ended)
 }
 
 fn result(lua: &Lua, ended: &Ended) -> mlua::Result<Table> {

@@ -20,10 +20,12 @@ use super::command::{self, duration};
 use super::fault::{Failed, failed, host, mistake};
 use super::render;
 use super::value::{Into, Out, Secret};
+use super::waiting::waiting;
 use crate::context::Context;
 use crate::exec;
 use crate::exec::child::Ended;
 use crate::load::files::Files;
+use crate::stage::{Reply, Stage, Step};
 
 /// Functions that `host.parallel` runs at once.
 const PARALLEL: usize = 8;
@@ -36,8 +38,17 @@ const LOG_LINE: usize = 8 << 10;
 /// Most bytes of a secret's file.
 const SECRET_MAX: u64 = 64 << 10;
 
-/// `host.cache`'s values, by template version, user and key.
-pub(crate) type Cache = Arc<Mutex<HashMap<(String, String, String), (Instant, Value)>>>;
+/// Most bytes that one template keeps in the cache, so that none takes it all.
+const CACHED_EACH: usize = 4 << 20;
+/// Most bytes of all cached values.
+const CACHED_ALL: usize = 32 << 20;
+/// Most files that a call makes by `host.tmp`.
+const TMP_FILES: usize = 1000;
+/// Most bytes of them in all.
+const TMP_MAX: usize = 32 << 20;
+
+/// `host.cache`'s values as JSON texts, by template version, user and key.
+pub(crate) type Cache = Arc<Mutex<HashMap<(String, String, String), (Instant, String)>>>;
 
 /// What host functions share in one call.
 #[derive(Debug, Clone)]
@@ -51,7 +62,15 @@ pub(crate) struct Host {
     user: String,
     cache: Cache,
     commands: Arc<AtomicUsize>,
-    tmp: Arc<Mutex<Option<tempfile::TempDir>>>,
+    tmp: Arc<Mutex<Tmp>>,
+}
+
+/// The private directory of a call, and what the script has put there.
+#[derive(Debug, Default)]
+struct Tmp {
+    dir: Option<tempfile::TempDir>,
+    files: usize,
+    bytes: usize,
 }
 
 impl Host {
@@ -81,6 +100,11 @@ impl Host {
         }
     }
 
+    /// What stands between a rehearsed call and the world.
+    pub(crate) fn stage(&self) -> Option<&Arc<dyn Stage>> {
+        self.call.as_ref()?.stage.as_ref()
+    }
+
     /// Where commands and backends live.
     pub(crate) fn runtime(&self) -> mlua::Result<&Handle> {
         self.runtime.as_ref().ok_or_else(|| mistake("nothing runs while a template is checked"))
@@ -94,15 +118,29 @@ impl Host {
     /// The call's private directory, made when it is first needed.
     pub(crate) fn tmp_dir(&self) -> mlua::Result<PathBuf> {
         let mut tmp = self.tmp.lock().unwrap_or_else(PoisonError::into_inner);
-        let dir = match tmp.take() {
+        let dir = match tmp.dir.take() {
             Some(dir) => dir,
             None => exec::private_dir(&self.context("host.tmp")?.settings.tmp()).map_err(|error| {
                 failed(HookErrorKind::Internal, format!("no temporary directory: {error}"))
             })?,
         };
         let path = dir.path().to_owned();
-        *tmp = Some(dir);
+        tmp.dir = Some(dir);
         Ok(path)
+    }
+
+    /// Takes room for one more file.
+    fn tmp_room(&self, bytes: usize) -> mlua::Result<()> {
+        let mut tmp = self.tmp.lock().unwrap_or_else(PoisonError::into_inner);
+        tmp.files += 1;
+        tmp.bytes = tmp.bytes.saturating_add(bytes);
+        if tmp.files > TMP_FILES || tmp.bytes > TMP_MAX {
+            return Err(mistake(format!(
+                "host.tmp: more than {TMP_FILES} files or {} MiB in one call",
+                TMP_MAX >> 20
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -125,42 +163,46 @@ fn cut(text: &str, most: usize) -> &str {
 pub(crate) fn add(lua: &Lua, globals: &Table, shared: &Host) -> mlua::Result<()> {
     let table = lua.create_table()?;
     let state = shared.clone();
-    table.set(
-        "exec",
-        lua.create_async_function(move |lua, options: Table| command::exec(lua, state.clone(), options))?,
-    )?;
+    let exec =
+        lua.create_async_function(move |lua, options: Table| command::exec(lua, state.clone(), options))?;
+    table.set("exec", waiting(lua, shared, "host.exec", exec)?)?;
     table.set("fail", lua.create_function(fail)?)?;
     let state = shared.clone();
     table.set("tmp", lua.create_function(move |_, args| tmp(&state, args))?)?;
-    table.set("parallel", lua.create_async_function(parallel)?)?;
+    table.set("parallel", waiting(lua, shared, "host.parallel", lua.create_async_function(parallel)?)?)?;
     let state = shared.clone();
-    table.set("cache", lua.create_async_function(move |lua, args| cache(lua, state.clone(), args))?)?;
+    let cached = lua.create_async_function(move |lua, args| cache(lua, state.clone(), args))?;
+    table.set("cache", waiting(lua, shared, "host.cache", cached)?)?;
     let state = shared.clone();
     table.set(
         "progress",
         lua.create_function(move |_, text: LuaString| {
             let context = state.context("host.progress")?;
             if let Some(progress) = &context.progress {
-                // A full queue drops it: the next one says more.
-                let _ = progress.try_send(cut(&text.to_string_lossy(), 500).to_owned());
+                progress.send_replace(context.blotted(cut(&text.to_string_lossy(), 500)));
             }
             Ok(())
         })?,
     )?;
     let state = shared.clone();
-    table.set(
-        "sleep",
-        lua.create_async_function(move |_, time: Lv| {
-            let checked = state.context("host.sleep").and_then(|_| duration("host.sleep", &time));
-            async move {
-                tokio::time::sleep(checked?).await;
-                Ok(())
-            }
-        })?,
-    )?;
+    let sleep = lua.create_async_function(move |_, time: Lv| {
+        let checked = duration("host.sleep", &time).map(|time| {
+            let pretended = state.stage().is_some_and(|stage| stage.slept(time));
+            if pretended { Duration::ZERO } else { time }
+        });
+        async move {
+            tokio::time::sleep(checked?).await;
+            Ok(())
+        }
+    })?;
+    table.set("sleep", waiting(lua, shared, "host.sleep", sleep)?)?;
+    let state = shared.clone();
     table.set(
         "now",
-        lua.create_function(|_, ()| {
+        lua.create_function(move |_, ()| {
+            if let Some(pinned) = state.stage().and_then(|stage| stage.now()) {
+                return Ok(pinned);
+            }
             use wharf_core::clock::Clock as _;
             #[expect(clippy::cast_precision_loss, reason = "seconds with milliseconds fit a float")]
             Ok(wharf_core::clock::SystemClock.now().millis() as f64 / 1000.0)
@@ -190,12 +232,11 @@ pub(crate) fn add(lua: &Lua, globals: &Table, shared: &Host) -> mlua::Result<()>
         let table = lua.create_table()?;
         for function in module.functions() {
             let (state, module, function) = (shared.clone(), Arc::clone(&module), *function);
-            table.set(
-                function.name,
-                lua.create_async_function(move |lua, arguments: Option<Table>| {
-                    call_module(lua, state.clone(), Arc::clone(&module), function, arguments)
-                })?,
-            )?;
+            let name = format!("{}.{}", module.name(), function.name);
+            let called = lua.create_async_function(move |lua, arguments: Option<Table>| {
+                call_module(lua, state.clone(), Arc::clone(&module), function, arguments)
+            })?;
+            table.set(function.name, waiting(lua, shared, &name, called)?)?;
         }
         globals.set(module.name(), table)?;
     } else if shared.call.is_none() {
@@ -208,13 +249,17 @@ pub(crate) fn add(lua: &Lua, globals: &Table, shared: &Host) -> mlua::Result<()>
 }
 
 /// `host.render` for one template's files.
-pub(crate) fn render_function(lua: &Lua, files: Arc<Files>) -> mlua::Result<Function> {
+pub(crate) fn render_function(lua: &Lua, state: Host, files: Arc<Files>) -> mlua::Result<Function> {
     lua.create_function(move |_, (file, vars): (String, Option<Table>)| {
         let vars = match vars {
             Some(vars) => Out { secrets: false, max: 4 << 20 }.json(&Lv::Table(vars))?,
             None => Value::Object(serde_json::Map::new()),
         };
-        render::render(&files, &file, &vars).map_err(mistake)
+        let text = render::render(&files, &file, &vars).map_err(mistake)?;
+        if let Some(stage) = state.stage() {
+            stage.document(file.strip_prefix("files/").unwrap_or(&file), text.as_bytes());
+        }
+        Ok(text)
     })
 }
 
@@ -226,8 +271,8 @@ fn fail(_: &Lua, (kind, message, options): (String, LuaString, Option<Table>)) -
         for pair in options.pairs::<String, Lv>() {
             let (name, value) = pair?;
             match name.as_str() {
-                "hint" => error.hint = Some(shown(&value)),
-                "field" => error.field = Some(shown(&value)),
+                "hint" => error.hint = Some(crate::answer::shorten(shown(&value))),
+                "field" => error.field = Some(crate::answer::shorten(shown(&value))),
                 "retry_after" => error.retry_after = Some(duration("host.fail: `retry_after`", &value)?),
                 "detail" => {
                     error.message = crate::answer::shorten(format!("{}: {}", error.message, shown(&value)));
@@ -261,6 +306,7 @@ fn tmp(state: &Host, (name, text): (Option<String>, Option<Lv>)) -> mlua::Result
             return Err(mistake(format!("host.tmp: expected a text, got a {}", other.type_name())));
         }
     };
+    state.tmp_room(bytes.len())?;
     let path = dir.join(name);
     std::fs::OpenOptions::new()
         .write(true)
@@ -269,6 +315,11 @@ fn tmp(state: &Host, (name, text): (Option<String>, Option<Lv>)) -> mlua::Result
         .open(&path)
         .and_then(|mut file| file.write_all(&bytes))
         .map_err(|error| failed(HookErrorKind::Internal, format!("host.tmp: {error}")))?;
+    if let Some(stage) = state.stage()
+        && let Some(name) = path.file_name()
+    {
+        stage.document(&name.to_string_lossy(), &bytes);
+    }
     Ok(path.display().to_string())
 }
 
@@ -316,18 +367,20 @@ async fn cache(lua: Lua, state: Host, (key, time, make): (String, Lv, Function))
         if let Some((until, value)) = kept.get(&key)
             && *until > Instant::now()
         {
-            return Into::PLAIN.lua(&lua, value);
+            let value = serde_json::from_str(value).map_err(mistake)?;
+            return Into::PLAIN.lua(&lua, &value);
         }
     }
     let value = make.call_async::<Lv>(()).await?;
-    let json = Out { secrets: false, max: CACHED_MAX }.json(&value)?;
+    let text = Out { secrets: false, max: CACHED_MAX }.json(&value)?.to_string();
     let mut kept = state.cache.lock().unwrap_or_else(PoisonError::into_inner);
-    if kept.len() >= CACHE_ENTRIES {
-        let now = Instant::now();
-        kept.retain(|_, (until, _)| *until > now);
-    }
-    if kept.len() < CACHE_ENTRIES {
-        kept.insert(key, (Instant::now() + time, json));
+    let now = Instant::now();
+    kept.retain(|known, (until, _)| *until > now && *known != key);
+    let sizes = kept.iter().map(|((template, ..), (_, text))| (*template == key.0, text.len()));
+    let (own, all) =
+        sizes.fold((0, 0), |(own, all), (mine, size)| (if mine { own + size } else { own }, all + size));
+    if kept.len() < CACHE_ENTRIES && own + text.len() <= CACHED_EACH && all + text.len() <= CACHED_ALL {
+        kept.insert(key, (now + time, text));
     }
     Ok(value)
 }
@@ -340,6 +393,9 @@ fn secret(state: &Host, name: &str) -> mlua::Result<Secret> {
             format!("host.secret: there is no [secrets.{}]", name.escape_debug()),
         ));
     };
+    if let Some(text) = context.stage.as_ref().and_then(|stage| stage.secret(name)) {
+        return Ok(Secret(text));
+    }
     let read = std::fs::File::open(file).and_then(|file| {
         let mut text = String::new();
         std::io::Read::read_to_string(&mut std::io::Read::take(file, SECRET_MAX), &mut text)?;
@@ -375,6 +431,11 @@ async fn call_module(
     };
     let argv = vec![name.clone(), arguments.to_string()];
     let effect = if function.writes { "write" } else { "read" };
+    let step = Step { argv: argv.clone(), effect: effect.to_owned(), ..Step::default() };
+    if let Some(reply) = context.stage.as_ref().and_then(|stage| stage.step(&step)) {
+        context.traced(exec::traced(argv, effect, Duration::ZERO, &reply.clone().into_ended()));
+        return staged(&lua, &name, reply);
+    }
     if context.dry_run {
         context.traced(exec::traced(
             argv,
@@ -404,6 +465,25 @@ async fn call_module(
         Ok(value) => ended.stdout = value.to_string().into_bytes(),
         Err(error) => ended.stderr = error.message.clone().into_bytes(),
     }
+    if let Some(stage) = &context.stage {
+        let mut reply = Reply::of(&ended);
+        reply.kind = answered.as_ref().err().map(|error| error.kind);
+        stage.ended(&step, &reply);
+    }
     context.traced(exec::traced(argv, effect, started.elapsed(), &ended));
     Into::PLAIN.lua(&lua, &answered.map_err(host)?)
+}
+
+/// What a rehearsal says instead of a module.
+fn staged(lua: &Lua, name: &str, reply: Reply) -> mlua::Result<Lv> {
+    if reply.status != 0 {
+        let kind = reply.kind.unwrap_or(HookErrorKind::Internal);
+        return Err(failed(kind, String::from_utf8_lossy(&reply.stderr).into_owned()));
+    }
+    if reply.stdout.is_empty() {
+        return Ok(Lv::Table(lua.create_table()?));
+    }
+    let value = exec::document::parse(&reply.stdout)
+        .map_err(|reason| mistake(format!("the mocked result of {name}: {reason}")))?;
+    Into::PLAIN.lua(lua, &value)
 }

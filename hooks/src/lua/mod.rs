@@ -18,6 +18,7 @@ mod script;
 mod text;
 mod value;
 mod vm;
+mod waiting;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -168,6 +169,9 @@ impl Thread {
             let (deadline, cancel) = (self.context.deadline, self.context.cancel.clone());
             let host = self.host();
             let lua = machine(self.context.version.run.memory, &self.over, &host)?;
+            if host.stage().is_some() {
+                lua.load("math.randomseed(1)").exec()?;
+            }
             let result = tokio::select! {
                 biased;
                 result = self.script(&lua, host) => result,

@@ -20,7 +20,7 @@ use crate::exec;
 use crate::load::{Level, place};
 
 /// Members of requests that may be absent; anything else that is absent is a typing mistake.
-const OPTIONAL: [&str; 20] = [
+const OPTIONAL: [&str; 21] = [
     "session",
     "user",
     "config",
@@ -31,6 +31,7 @@ const OPTIONAL: [&str; 20] = [
     "command",
     "nodes",
     "monitor",
+    "job",
     "node",
     "sessions",
     "jobs",
@@ -123,7 +124,7 @@ impl Scripts {
                 let (name, function) = pair?;
                 own.raw_set(name, function)?;
             }
-            own.raw_set("render", host::render_function(lua, Arc::clone(&here.files))?)?;
+            own.raw_set("render", host::render_function(lua, self.host.clone(), Arc::clone(&here.files))?)?;
             own.set_readonly(true);
             environment.raw_set("host", own)?;
         }
@@ -167,7 +168,8 @@ impl Scripts {
                 let scripts = scripts.clone();
                 async move { scripts.call_level(&lua, at, hook, request).await }
             })?;
-            base.raw_set(hook.as_str(), function)?;
+            let name = format!("base.{}", hook.as_str());
+            base.raw_set(hook.as_str(), super::waiting::waiting(lua, &self.host, &name, function)?)?;
         }
         base.set_readonly(true);
         Ok(base)

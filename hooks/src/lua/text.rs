@@ -5,10 +5,17 @@ use regex::RegexBuilder;
 
 use super::fault::mistake;
 use super::value::{Into, Out};
+use super::vm::in_time;
 use crate::exec::document;
 
 /// Most bytes of a text that a script encodes.
 const TEXT_MAX: usize = 16 << 20;
+/// Most memory of what a text is decoded to, outside the VM.
+const VALUES_MAX: usize = 32 << 20;
+/// Most bytes of a TOML text: its reader keeps much more than that in memory.
+const TOML_MAX: usize = 512 << 10;
+/// Most bytes of a text that an expression reads: nothing can interrupt it.
+const SEARCHED_MAX: usize = 4 << 20;
 /// Everything as data, secrets refused.
 const DATA: Out = Out { secrets: false, max: TEXT_MAX };
 
@@ -20,7 +27,7 @@ pub(crate) fn add(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     json.set(
         "decode",
         lua.create_function(|lua, text: LuaString| {
-            let value = document::parse(&text.as_bytes())
+            let value = document::parse_within(&text.as_bytes(), VALUES_MAX)
                 .map_err(|reason| mistake(format!("json.decode: {reason}")))?;
             Into::PLAIN.lua(lua, &value)
         })?,
@@ -38,6 +45,9 @@ pub(crate) fn add(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     toml.set(
         "decode",
         lua.create_function(|lua, text: LuaString| {
+            if text.as_bytes().len() > TOML_MAX {
+                return Err(mistake(format!("toml.decode: larger than {TOML_MAX} bytes")));
+            }
             let text = text.to_string_lossy();
             let value: serde_json::Value = toml::from_str(&text)
                 .map_err(|error| mistake(format!("toml.decode: {}", error.message())))?;
@@ -50,7 +60,12 @@ pub(crate) fn add(lua: &Lua, globals: &Table) -> mlua::Result<()> {
         "lines",
         lua.create_function(|lua, text: LuaString| {
             let text = text.to_string_lossy();
-            lua.create_sequence_from(text.lines().map(str::trim_end).filter(|line| !line.trim().is_empty()))
+            let table = lua.create_table()?;
+            for line in text.lines().map(str::trim_end).filter(|line| !line.trim().is_empty()) {
+                in_time(lua)?;
+                table.raw_push(line)?;
+            }
+            Ok(table)
         })?,
     )?;
     globals.set("columns", lua.create_function(columns)?)
@@ -59,6 +74,13 @@ pub(crate) fn add(lua: &Lua, globals: &Table) -> mlua::Result<()> {
 fn compile(pattern: &str) -> mlua::Result<regex::Regex> {
     let compiled = RegexBuilder::new(pattern).size_limit(1 << 20).dfa_size_limit(1 << 20).build();
     compiled.map_err(|error| mistake(format!("re: {error}")))
+}
+
+fn searched(text: &LuaString) -> mlua::Result<String> {
+    if text.as_bytes().len() > SEARCHED_MAX {
+        return Err(mistake(format!("re: the text is larger than {SEARCHED_MAX} bytes")));
+    }
+    Ok(text.to_string_lossy())
 }
 
 fn captured(lua: &Lua, pattern: &regex::Regex, found: &regex::Captures<'_>) -> mlua::Result<Table> {
@@ -80,21 +102,21 @@ fn expressions(lua: &Lua) -> mlua::Result<Table> {
     re.set(
         "test",
         lua.create_function(|_, (text, pattern): (LuaString, String)| {
-            Ok(compile(&pattern)?.is_match(&text.to_string_lossy()))
+            Ok(compile(&pattern)?.is_match(&searched(&text)?))
         })?,
     )?;
     re.set(
         "match",
         lua.create_function(|lua, (text, pattern): (LuaString, String)| {
             let pattern = compile(&pattern)?;
-            let text = text.to_string_lossy();
+            let text = searched(&text)?;
             pattern.captures(&text).map(|found| captured(lua, &pattern, &found)).transpose()
         })?,
     )?;
     re.set(
         "find",
         lua.create_function(|_, (text, pattern): (LuaString, String)| {
-            let text = text.to_string_lossy();
+            let text = searched(&text)?;
             Ok(compile(&pattern)?.find(&text).map(|found| found.as_str().to_owned()))
         })?,
     )?;
@@ -102,9 +124,10 @@ fn expressions(lua: &Lua) -> mlua::Result<Table> {
         "all",
         lua.create_function(|lua, (text, pattern): (LuaString, String)| {
             let pattern = compile(&pattern)?;
-            let text = text.to_string_lossy();
+            let text = searched(&text)?;
             let all = lua.create_table()?;
             for found in pattern.captures_iter(&text) {
+                in_time(lua)?;
                 all.raw_push(captured(lua, &pattern, &found)?)?;
             }
             Ok(all)
@@ -121,6 +144,7 @@ fn columns(
     let text = text.to_string_lossy();
     let rows = lua.create_table()?;
     for line in text.lines().map(str::trim_end).filter(|line| !line.trim().is_empty()) {
+        in_time(lua)?;
         let row = lua.create_table()?;
         let cells: Vec<&str> = match separator.as_deref() {
             Some(separator) if !separator.is_empty() => line.splitn(names.len().max(1), separator).collect(),

@@ -5,6 +5,7 @@ use mlua::{Lua, LuaSerdeExt as _, MetaMethod, Table, UserData, UserDataMethods, 
 use serde_json::{Map, Value};
 
 use super::fault::mistake;
+use super::vm::in_time;
 use crate::exec::document::DEPTH_MAX;
 
 /// Numbers beyond it do not survive Lua's floats.
@@ -54,6 +55,7 @@ impl Into<'_> {
             },
             Value::String(text) => Lv::String(lua.create_string(text)?),
             Value::Array(items) => {
+                in_time(lua)?;
                 let table = lua.create_table_with_capacity(items.len(), 0)?;
                 for item in items {
                     table.raw_push(self.inner(lua, item, false)?)?;
@@ -63,6 +65,7 @@ impl Into<'_> {
                 Lv::Table(table)
             }
             Value::Object(members) => {
+                in_time(lua)?;
                 let table = lua.create_table_with_capacity(0, members.len())?;
                 for (name, member) in members {
                     if member.is_null() {
@@ -141,7 +144,11 @@ impl Out {
     }
 
     fn table(self, table: &Table, path: &mut Vec<String>, room: &mut usize) -> mlua::Result<Value> {
-        let marked = match (table.metatable(), table.weak_lua().try_upgrade()) {
+        let lua = table.weak_lua().try_upgrade();
+        if let Some(lua) = &lua {
+            in_time(lua)?;
+        }
+        let marked = match (table.metatable(), lua) {
             (Some(meta), Some(lua)) => meta == lua.array_metatable(),
             _ => false,
         };

@@ -45,6 +45,7 @@ pub(crate) const OVER: &str = "the hook's time is over";
 /// them. `buffer` is left out whole, as nothing here needs it.
 const PRELUDE: &str = r#"
 local move, find, split = table.move, string.find, string.split
+local match, gmatch, gsub = string.match, string.gmatch, string.gsub
 local most = 1000000
 table.move = function(from, first, last, to, into)
   if type(first) == "number" and type(last) == "number" and last - first >= most then
@@ -65,7 +66,30 @@ string.split = function(text, separator)
   product(text, separator, "split")
   return split(text, separator)
 end
+string.match = function(text, pattern, first)
+  product(text, pattern, "match")
+  return match(text, pattern, first)
+end
+string.gmatch = function(text, pattern)
+  product(text, pattern, "gmatch")
+  return gmatch(text, pattern)
+end
+string.gsub = function(text, pattern, by, most)
+  product(text, pattern, "gsub")
+  return gsub(text, pattern, by, most)
+end
 "#;
+
+/// The flag of a VM, for native loops of ours: they stop with it as scripts do.
+struct Flag(Arc<AtomicBool>);
+
+/// An error once the script's time is over.
+pub(crate) fn in_time(lua: &Lua) -> mlua::Result<()> {
+    match lua.app_data_ref::<Flag>() {
+        Some(flag) if flag.0.load(Ordering::Relaxed) => Err(mlua::Error::runtime(OVER)),
+        _ => Ok(()),
+    }
+}
 
 /// Makes a VM; `over` ends it as soon as it is set.
 pub(crate) fn new(memory: usize, over: Arc<AtomicBool>) -> mlua::Result<Lua> {
@@ -81,6 +105,7 @@ pub(crate) fn new(memory: usize, over: Arc<AtomicBool>) -> mlua::Result<Lua> {
         }
     }
     lua.set_memory_limit(memory)?;
+    lua.set_app_data(Flag(Arc::clone(&over)));
     lua.set_interrupt(move |lua| {
         if !over.load(Ordering::Relaxed) {
             return Ok(VmState::Continue);

@@ -152,3 +152,15 @@ pub fn processes(text: &str) -> Vec<i32> {
         })
         .collect()
 }
+
+/// Processes whose environment holds a text.
+pub fn processes_with(text: &str) -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| {
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.windows(text.len()).any(|window| window == text.as_bytes())
+        })
+        .collect()
+}

@@ -117,6 +117,7 @@ impl Place {
 
     pub fn snapshot(&self, rev: u64) -> String {
         let snapshot = Snapshot {
+            placed: None,
             rev,
             id: self.bootstrap.session.clone(),
             owner: "ada".to_owned(),

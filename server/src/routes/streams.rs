@@ -334,17 +334,18 @@ pub(super) async fn logs(
     let entry = app.launcher.enter(actor, &id, Verb::See).await?;
     let (reader, writer) = stream.split();
     let body = futures_util::stream::unfold((reader, writer, entry), async |(mut reader, writer, entry)| {
-        loop {
-            let frame = tokio::select! {
-                frame = reader.recv() => frame,
-                _ = entry.cut() => return None,
-            };
-            match frame {
-                Ok(Some(Frame::Data(_, data))) => {
-                    return Some((Ok::<_, std::convert::Infallible>(data), (reader, writer, entry)));
-                }
-                Ok(Some(Frame::Control(_))) => {}
-                Ok(None) | Err(_) => return None,
+        let frame = tokio::select! {
+            frame = reader.recv() => frame,
+            _ = entry.cut() => return None,
+        };
+        match frame {
+            Ok(Some(Frame::Data(_, data))) => Some((Ok(data), (reader, writer, entry))),
+            // Said by the monitor: everything was.
+            Ok(Some(Frame::Control(_))) => None,
+            // Not an end: a body that stops short is told from a whole one.
+            Ok(None) | Err(_) => {
+                let lost = std::io::Error::from(std::io::ErrorKind::ConnectionAborted);
+                Some((Err(lost), (reader, writer, entry)))
             }
         }
     });

@@ -109,6 +109,7 @@ fn template() -> Template {
         backend: "shell".to_owned(),
         scheduler: "shell".to_owned(),
         instances: Vec::new(),
+        select: None,
         disabled: None,
         access: Access::default(),
         command: CommandRule { default: vec!["true".to_owned()], overridable: true, tty: true, stop: None },

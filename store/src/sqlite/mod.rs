@@ -208,6 +208,11 @@ impl Store for SqliteStore {
         self.read(move |db| read::meta(db, &name)).await
     }
 
+    async fn metas(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.read(move |db| read::metas(db, &prefix)).await
+    }
+
     async fn sweep(&self, retention: Retention) -> Result<Vec<SessionId>, StoreError> {
         let mut gone_ids = Vec::new();
         loop {

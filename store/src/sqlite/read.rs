@@ -168,6 +168,12 @@ pub(super) fn tokens(db: &Connection) -> rusqlite::Result<Vec<TokenRecord>> {
     Ok(tokens)
 }
 
+pub(super) fn metas(db: &Connection, prefix: &str) -> rusqlite::Result<Vec<(String, String)>> {
+    db.prepare_cached("SELECT name, value FROM meta WHERE substr(name, 1, length(?1)) = ?1 ORDER BY name")?
+        .query_map([prefix], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
 pub(super) fn meta(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
     db.prepare_cached("SELECT value FROM meta WHERE name = ?1")?
         .query_row([name], |row| row.get(0))

@@ -46,10 +46,23 @@ pub(crate) fn templates(output: &Output, templates: &[TemplateSummary]) -> Strin
             cell(output, &template.backend, Mood::Plain),
             cell(output, state, mood),
             cell(output, &template.origin, Mood::Over),
-            cell(output, template.message.as_deref().unwrap_or_default(), Mood::Plain),
+            cell(output, &message(output, template), Mood::Plain),
         ]);
     }
     finish(&mut table)
+}
+
+/// Why it is not `ok`, else which of its hooks fails and when it is tried again.
+fn message(output: &Output, template: &TemplateSummary) -> String {
+    let mut parts: Vec<String> = template.message.iter().cloned().collect();
+    for failing in &template.failing {
+        let again = failing.next_try.map(|at| format!(", next try {}", when(output, at))).unwrap_or_default();
+        parts.push(format!(
+            "{} failed {} times in a row{again}: {}",
+            failing.hook, failing.failures, failing.error
+        ));
+    }
+    parts.join("; ")
 }
 
 /// `template show`.

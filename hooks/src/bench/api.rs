@@ -1,0 +1,219 @@
+//! The host API as a table: what scripts may call, for the check, the editors' types and the reference page.
+//!
+//! The one place that lists it; a test holds it against what a script really sees.
+
+/// One function or value that scripts see.
+#[derive(Debug, Clone, Copy)]
+pub struct ApiItem {
+    /// Its table; empty for globals.
+    pub table: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// Parameters as `name: type`; a `?` behind a name when it may be left out.
+    pub params: &'static [(&'static str, &'static str)],
+    /// What it returns; empty for nothing.
+    pub returns: &'static str,
+    /// One or two sentences.
+    pub doc: &'static str,
+}
+
+const fn item(
+    table: &'static str,
+    name: &'static str,
+    params: &'static [(&'static str, &'static str)],
+    returns: &'static str,
+    doc: &'static str,
+) -> ApiItem {
+    ApiItem { table, name, params, returns, doc }
+}
+
+/// Everything but what the language itself has.
+pub const API: &[ApiItem] = &[
+    item(
+        "host",
+        "exec",
+        &[("options", "wharf.ExecOptions")],
+        "wharf.ExecResult",
+        "Runs a command of `[hooks] commands`, no shell. Returns whatever the status; `check = true` raises `command_failed` instead.",
+    ),
+    item(
+        "host",
+        "fail",
+        &[("kind", "wharf.ErrorKind"), ("message", "string"), ("options?", "wharf.FailOptions")],
+        "",
+        "Ends the hook with that error.",
+    ),
+    item(
+        "host",
+        "render",
+        &[("file", "string"), ("vars?", "table")],
+        "string",
+        "A document of `files/` by minijinja; undefined names are errors. `{{ x | shq }}` makes one shell word, `{{ x | directive }}` refuses line ends.",
+    ),
+    item(
+        "host",
+        "tmp",
+        &[("name?", "string"), ("text?", "string|wharf.Secret")],
+        "string",
+        "The call's private directory, or a new file in it (0600); removed with the call.",
+    ),
+    item(
+        "host",
+        "parallel",
+        &[("...", "fun(): any")],
+        "any[]",
+        "Runs functions side by side; their results in order. The first failure ends the others.",
+    ),
+    item(
+        "host",
+        "cache",
+        &[("key", "string"), ("seconds", "number|string"), ("make", "fun(): any")],
+        "any",
+        "The function's result, kept for that template version and user, at most an hour.",
+    ),
+    item("host", "progress", &[("text", "string")], "", "A line for who waits."),
+    item("host", "sleep", &[("seconds", "number|string")], "", "A pause within the deadline."),
+    item("host", "now", &[], "number", "Seconds since 1970."),
+    item(
+        "host",
+        "secret",
+        &[("name", "string")],
+        "wharf.Secret",
+        "The content of `[secrets.NAME] file`, opaque: usable as `env` or `stdin` only.",
+    ),
+    item("json", "encode", &[("value", "any")], "string", "A value as JSON."),
+    item("json", "decode", &[("text", "string")], "any", "JSON as a value."),
+    item("json", "array", &[("list?", "table")], "table", "Marks a table as a list, also an empty one."),
+    item("json", "null", &[], "wharf.Null", "JSON's null."),
+    item("toml", "decode", &[("text", "string")], "any", "TOML as a value."),
+    item(
+        "re",
+        "test",
+        &[("text", "string"), ("pattern", "string")],
+        "boolean",
+        "Whether the pattern is found; linear time.",
+    ),
+    item(
+        "re",
+        "match",
+        &[("text", "string"), ("pattern", "string")],
+        "wharf.Captures?",
+        "Captures by number and name, the whole match at 0.",
+    ),
+    item("re", "find", &[("text", "string"), ("pattern", "string")], "string?", "The first match."),
+    item(
+        "re",
+        "all",
+        &[("text", "string"), ("pattern", "string")],
+        "wharf.Captures[]",
+        "Captures of all matches.",
+    ),
+    item("log", "debug", &[("...", "any")], "", "A line of the hook's log, which `wharf trace` shows."),
+    item("log", "info", &[("...", "any")], "", "A line of the hook's log."),
+    item("log", "warn", &[("...", "any")], "", "A line of the hook's log."),
+    item("log", "error", &[("...", "any")], "", "A line of the hook's log."),
+    item("", "lines", &[("text", "string")], "string[]", "Lines that are not empty."),
+    item(
+        "",
+        "columns",
+        &[("text", "string"), ("names", "string[]"), ("separator?", "string")],
+        "table<string, string>[]",
+        "A table for each line, by name; the last column takes the rest of the line.",
+    ),
+    item("", "print", &[("...", "any")], "", "The same as `log.info`."),
+    item("", "require", &[("name", "string")], "any", "`require \"lib.x\"`: `lib/x.lua` of the template."),
+    item(
+        "shell",
+        "spawn",
+        &[("options", "{argv: string[], env?: table<string, string>, dir: string, tag: string}")],
+        "{job_id: string}",
+        "Starts a monitor in the background; what runs already for that tag is the answer.",
+    ),
+    item(
+        "shell",
+        "inspect",
+        &[("options", "{job_ids: string[]}")],
+        "table<string, {state: string}>",
+        "Looks at processes.",
+    ),
+    item(
+        "shell",
+        "list",
+        &[("options", "{tags: string[]}")],
+        "table<string, string[]|false>",
+        "Finds jobs by tag: job ids, or `false`.",
+    ),
+    item(
+        "shell",
+        "signal",
+        &[("options", "{job_id: string, signal: \"TERM\"|\"KILL\", tree?: boolean}")],
+        "{}",
+        "Signals a job and waits for its end. Already gone is success.",
+    ),
+    item(
+        "shell",
+        "clear",
+        &[("options", "{tag: string}")],
+        "{}",
+        "Kills what a session that is over has left in its own cgroup, after a moment for a clean end.",
+    ),
+];
+
+/// Globals of the language that the sandbox leaves, and tables of them.
+const LANGUAGE: [&str; 27] = [
+    "_VERSION",
+    "assert",
+    "error",
+    "getmetatable",
+    "ipairs",
+    "next",
+    "pairs",
+    "pcall",
+    "rawequal",
+    "rawget",
+    "rawlen",
+    "rawset",
+    "select",
+    "setmetatable",
+    "tonumber",
+    "tostring",
+    "type",
+    "typeof",
+    "unpack",
+    "xpcall",
+    "string",
+    "table",
+    "math",
+    "utf8",
+    "bit32",
+    "base",
+    "_ENV",
+];
+
+/// Modules of backends; `docker` and `slurm` bring functions of their own.
+const MODULES: [&str; 3] = ["docker", "slurm", "shell"];
+
+/// Names that scripts of that backend see.
+pub(crate) fn globals(backend: Option<&str>) -> Vec<&'static str> {
+    let host = ["host", "json", "toml", "re", "log"].into_iter();
+    let own = API.iter().filter(|item| item.table.is_empty()).map(|item| item.name);
+    let modules = MODULES.into_iter().filter(move |name| backend.is_none_or(|backend| backend == *name));
+    LANGUAGE.into_iter().filter(|name| *name != "_ENV").chain(host).chain(own).chain(modules).collect()
+}
+
+/// Functions of a table of the host; none for a table that is no such. `module` is what the backend itself says.
+pub(crate) fn members(
+    table: &str,
+    backend: Option<&str>,
+    module: Option<&(String, Vec<&'static str>)>,
+) -> Option<Vec<&'static str>> {
+    if let Some((_, functions)) = module.filter(|(name, _)| name == table) {
+        return Some(functions.clone());
+    }
+    if MODULES.contains(&table) && backend.is_some_and(|backend| backend != table) {
+        return None;
+    }
+    let listed = API.iter().filter(|item| !table.is_empty() && item.table == table);
+    let found: Vec<_> = listed.map(|item| item.name).collect();
+    (!found.is_empty()).then_some(found)
+}
