@@ -1,5 +1,5 @@
--- Sessions as containers. The container is named after the session's id and labelled with it; its job id is the
--- engine's own id, so that nothing else of the same name is ever touched.
+-- Sessions as containers. The container is named after the session's id and labelled with it, and the name is the job
+-- id: nothing has to be remembered, and nothing of anybody else is ever touched.
 local hooks = {}
 
 local function words(text)
@@ -17,7 +17,7 @@ end
 
 function hooks.submit(req)
   local params = req.session.params
-  local made = docker.create {
+  docker.create {
     id = req.session.id,
     monitor = req.monitor,
     image = params.image,
@@ -27,8 +27,8 @@ function hooks.submit(req)
     network = params.network,
     mounts = words(params.mounts),
   }
-  docker.start { job_id = made.job_id }
-  return { job_id = made.job_id }
+  docker.start { id = req.session.id }
+  return { job_id = req.session.id }
 end
 
 function hooks.find(req)
@@ -37,18 +37,11 @@ function hooks.find(req)
     ids[index] = session.id
   end
   local answer = {}
-  for id, found in pairs(docker.list { ids = ids }) do
-    answer[id] = false
-    if found then
-      local jobs = {}
-      for index, container in ipairs(found) do
-        -- A submit that was cut off between its two steps: the second can be said twice, and starts nothing twice.
-        if container.state == "created" then
-          docker.start { job_id = container.job_id }
-        end
-        jobs[index] = container.job_id
-      end
-      answer[id] = jobs
+  for id, state in pairs(docker.list { ids = ids }) do
+    answer[id] = state and id
+    -- A submit that was cut off between its two steps: the second can be said twice, and starts nothing twice.
+    if state == "created" then
+      docker.start { id = id }
     end
   end
   return answer
@@ -59,22 +52,20 @@ function hooks.status(req)
   for index, job in ipairs(req.jobs) do
     ids[index] = job.job_id
   end
-  return docker.inspect { job_ids = ids }
+  return docker.inspect { ids = ids }
 end
 
 function hooks.logs(req)
-  return docker.logs { id = req.session.id, job_id = req.job_id, tail = req.tail }
+  return docker.logs { id = req.session.id, tail = req.tail }
 end
 
 function hooks.terminate(req)
-  docker.remove { id = req.session.id, job_id = req.job_id }
-  return {}
+  return docker.remove { id = req.session.id }
 end
 
 function hooks.on_ended(req)
   -- Its end is on record: the container has nothing more to tell.
-  docker.remove { id = req.session.id }
-  return {}
+  return docker.remove { id = req.session.id }
 end
 
 return hooks

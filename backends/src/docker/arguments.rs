@@ -124,41 +124,24 @@ pub(super) struct Create {
     pub(super) hostname: Option<String>,
 }
 
+/// One session's container.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Start {
-    pub(super) job_id: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Inspect {
-    #[serde(deserialize_with = "list")]
-    pub(super) job_ids: Vec<String>,
+pub(super) struct One {
+    pub(super) id: SessionId,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct List {
     #[serde(deserialize_with = "list")]
-    pub(super) ids: Vec<SessionId>,
-}
-
-/// A session's container: by its job id where it is known, else by its name.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Remove {
-    pub(super) id: SessionId,
-    #[serde(default)]
-    pub(super) job_id: Option<String>,
+    pub(super) ids: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Logs {
     pub(super) id: SessionId,
-    #[serde(default)]
-    pub(super) job_id: Option<String>,
     /// Lines from the end.
     #[serde(default, deserialize_with = "whole")]
     pub(super) tail: Option<i64>,
@@ -167,7 +150,7 @@ pub(super) struct Logs {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Exec {
-    pub(super) job_id: String,
+    pub(super) id: SessionId,
     #[serde(deserialize_with = "list")]
     pub(super) argv: Vec<String>,
     #[serde(default)]

@@ -5,21 +5,36 @@ use std::time::Duration;
 
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary};
 use bollard::query_parameters::{
-    CreateContainerOptions, InspectContainerOptions, ListContainersOptions, LogsOptions, RemoveContainerOptions,
-    StartContainerOptions,
+    CreateContainerOptions, InspectContainerOptions, ListContainersOptions, LogsOptions,
+    RemoveContainerOptions, StartContainerOptions,
 };
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use wharf_core::backend::{HostContext, HostError};
 use wharf_core::hook::HookErrorKind;
+use wharf_protocol::SessionId;
 
-use super::arguments::{Create, Inspect, List, Logs, Remove, Start};
+use super::arguments::{Create, List, Logs, One};
 use super::engine::{Engine, status};
 use super::policy::Policy;
 use super::spec::{self, LABEL};
 
 /// Most bytes of a container's log.
 const LOG_MAX: usize = 1 << 20;
+
+/// A container that is a session's, by name and by label.
+#[derive(Debug)]
+pub(super) struct Own {
+    /// The engine's own id: what is done by it cannot hit a later container of the same name.
+    pub(super) id: String,
+    found: ContainerInspectResponse,
+}
+
+impl Own {
+    fn state(&self) -> Option<ContainerStateStatusEnum> {
+        self.found.state.as_ref()?.status
+    }
+}
 
 /// Makes the container; where the answer is "there is one" or none at all, what is there decides.
 pub(super) async fn create(
@@ -31,7 +46,7 @@ pub(super) async fn create(
     let client = engine.client().await?;
     let options = CreateContainerOptions { name: Some(create.id.to_string()), ..Default::default() };
     let error = match client.create_container(Some(options), body).await {
-        Ok(made) => return Ok(json!({ "job_id": made.id })),
+        Ok(_) => return Ok(json!({})),
         Err(error) => error,
     };
     let conflict = status(&error) == Some(409);
@@ -41,7 +56,7 @@ pub(super) async fn create(
         return Err(error);
     }
     match look(engine, create.id.as_str()).await? {
-        Some(found) if is_of(&found, create.id.as_str()) => Ok(json!({ "job_id": found.id })),
+        Some(found) if is_of(&found, &create.id) => Ok(json!({})),
         Some(_) => Err(HostError::new(
             HookErrorKind::Misconfigured,
             format!("there is a container {} that is not this session's; it was left alone", create.id),
@@ -60,38 +75,34 @@ async fn look(engine: &Engine, name: &str) -> Result<Option<ContainerInspectResp
     }
 }
 
-fn labelled(found: &ContainerInspectResponse) -> Option<&str> {
-    found.config.as_ref()?.labels.as_ref()?.get(LABEL).map(String::as_str)
+fn is_of(found: &ContainerInspectResponse, session: &SessionId) -> bool {
+    let labels = found.config.as_ref().and_then(|config| config.labels.as_ref());
+    labels.and_then(|labels| labels.get(LABEL)).is_some_and(|label| label == session.as_str())
 }
 
-fn is_of(found: &ContainerInspectResponse, session: &str) -> bool {
-    labelled(found) == Some(session)
-}
-
-fn state(found: &ContainerInspectResponse) -> Option<ContainerStateStatusEnum> {
-    found.state.as_ref()?.status
+/// A session's container; none when there is none, or somebody else's of that name.
+pub(super) async fn own(engine: &Engine, session: &SessionId) -> Result<Option<Own>, HostError> {
+    let found = look(engine, session.as_str()).await?.filter(|found| is_of(found, session));
+    Ok(found.and_then(|found| Some(Own { id: found.id.clone()?, found })))
 }
 
 /// Starts what never ran: a session's container runs once. What the engine refuses to start is not left behind.
-pub(super) async fn start(engine: &Engine, start: &Start) -> Result<Value, HostError> {
+pub(super) async fn start(engine: &Engine, one: &One) -> Result<Value, HostError> {
     let client = engine.client().await?;
     let gone = || HostError::new(HookErrorKind::NotFound, "the container has been removed");
-    let found = look(engine, &start.job_id).await?.ok_or_else(gone)?;
-    if labelled(&found).is_none() {
-        return Err(HostError::new(HookErrorKind::Denied, "this container is no session's"));
-    }
-    if state(&found) != Some(ContainerStateStatusEnum::CREATED) {
+    let container = own(engine, &one.id).await?.ok_or_else(gone)?;
+    if container.state() != Some(ContainerStateStatusEnum::CREATED) {
         return Ok(json!({}));
     }
-    match client.start_container(&start.job_id, None::<StartContainerOptions>).await {
+    match client.start_container(&container.id, None::<StartContainerOptions>).await {
         Ok(()) => Ok(json!({})),
         Err(error) => {
             let refused = status(&error).is_some_and(|status| status != 503);
             let error = engine.told("the container does not start", error);
             if refused {
                 // The refusal is what the user has to hear; a container that stays is found by its label.
-                if let Err(stays) = end(engine, &start.job_id).await {
-                    tracing::warn!(container = start.job_id, error = %stays, "a container that did not start stays");
+                if let Err(stays) = end(engine, &container.id).await {
+                    tracing::warn!(session = %one.id, error = %stays, "a container that did not start stays");
                 }
             }
             Err(error)
@@ -117,15 +128,27 @@ fn word(container: &ContainerSummary) -> String {
     container.state.map(|state| state.to_string()).unwrap_or_default()
 }
 
+/// By session: containers that have the label and the name.
+fn by_session(listed: &[ContainerSummary]) -> HashMap<&str, &ContainerSummary> {
+    listed
+        .iter()
+        .filter_map(|one| {
+            let id = one.labels.as_ref()?.get(LABEL)?;
+            let named = one.names.iter().flatten().any(|name| name.trim_start_matches('/') == id);
+            named.then_some((id.as_str(), one))
+        })
+        .collect()
+}
+
 /// The states of jobs.
-pub(super) async fn inspect(engine: &Engine, inspect: &Inspect) -> Result<Value, HostError> {
+pub(super) async fn inspect(engine: &Engine, inspect: &List) -> Result<Value, HostError> {
     let listed = all(engine).await?;
-    let there: HashMap<&str, &ContainerSummary> =
-        listed.iter().filter_map(|one| Some((one.id.as_deref()?, one))).collect();
+    let there = by_session(&listed);
+    let gone = || json!({ "state": "gone", "raw": "no such container" });
     let mut answer = BTreeMap::new();
-    for job in &inspect.job_ids {
+    for job in &inspect.ids {
         let Some(container) = there.get(job.as_str()) else {
-            answer.insert(job.clone(), json!({ "state": "gone", "raw": "no such container" }));
+            answer.insert(job.clone(), gone());
             continue;
         };
         let raw = word(container);
@@ -137,13 +160,12 @@ pub(super) async fn inspect(engine: &Engine, inspect: &Inspect) -> Result<Value,
             "exited" | "dead" | "stopped" => "ended",
             _ => "unknown",
         };
-        if state == "ended" {
+        let report = match (state, container.id.as_deref()) {
             // It may have been removed since.
-            let found = look(engine, job).await?;
-            answer.insert(job.clone(), found.map_or_else(|| json!({ "state": "gone" }), |found| ended(&found, &raw)));
-        } else {
-            answer.insert(job.clone(), json!({ "state": state, "raw": raw }));
-        }
+            ("ended", Some(id)) => look(engine, id).await?.map_or_else(gone, |found| ended(&found, &raw)),
+            _ => json!({ "state": state, "raw": raw }),
+        };
+        answer.insert(job.clone(), report);
     }
     Ok(json!(answer))
 }
@@ -165,38 +187,26 @@ fn ended(found: &ContainerInspectResponse, raw: &str) -> Value {
     report
 }
 
-/// Containers by session.
+/// Which containers there are.
 pub(super) async fn list(engine: &Engine, list: &List) -> Result<Value, HostError> {
     let listed = all(engine).await?;
-    let mut answer = BTreeMap::new();
-    for id in &list.ids {
-        let of = |one: &&ContainerSummary| {
-            one.labels.as_ref().is_some_and(|labels| labels.get(LABEL).is_some_and(|tag| tag == id.as_str()))
-        };
-        let found: Vec<Value> = listed
-            .iter()
-            .filter(of)
-            .map(|one| json!({ "job_id": one.id, "state": word(one) }))
-            .collect();
-        answer.insert(id.to_string(), if found.is_empty() { json!(false) } else { json!(found) });
-    }
+    let there = by_session(&listed);
+    let found = |id: &String| there.get(id.as_str()).map_or_else(|| json!(false), |one| json!(word(one)));
+    let answer: BTreeMap<&String, Value> = list.ids.iter().map(|id| (id, found(id))).collect();
     Ok(json!(answer))
 }
 
 /// What the container's first process printed: the monitor's own words, not the command's.
 pub(super) async fn logs(engine: &Engine, logs: &Logs) -> Result<Value, HostError> {
     let client = engine.client().await?;
-    let name = logs.job_id.clone().unwrap_or_else(|| logs.id.to_string());
-    let Some(found) = look(engine, &name).await?.filter(|found| is_of(found, logs.id.as_str())) else {
-        return Ok(json!({ "text": "" }));
-    };
+    let Some(container) = own(engine, &logs.id).await? else { return Ok(json!({ "text": "" })) };
     let options = LogsOptions {
         stdout: true,
         stderr: true,
         tail: logs.tail.map_or_else(|| "all".to_owned(), |tail| tail.max(0).to_string()),
         ..Default::default()
     };
-    let mut stream = client.logs(found.id.as_deref().unwrap_or(&name), Some(options));
+    let mut stream = client.logs(&container.id, Some(options));
     let mut text = Vec::new();
     while let Some(piece) = stream.next().await {
         let piece = piece.map_err(|error| engine.told("the container's log cannot be read", error))?;
@@ -209,15 +219,10 @@ pub(super) async fn logs(engine: &Engine, logs: &Logs) -> Result<Value, HostErro
     Ok(json!({ "text": String::from_utf8_lossy(&text) }))
 }
 
-/// Removes a session's container, by the id that it has: a name may have passed to somebody else.
-pub(super) async fn remove(engine: &Engine, remove: &Remove) -> Result<Value, HostError> {
-    let name = remove.job_id.clone().unwrap_or_else(|| remove.id.to_string());
-    match look(engine, &name).await? {
-        Some(found) if is_of(&found, remove.id.as_str()) => {
-            end(engine, found.id.as_deref().unwrap_or(&name)).await?;
-        }
-        // Somebody else's container: there is none of ours.
-        Some(_) | None => {}
+/// Removes a session's container; somebody else's of that name is none of ours.
+pub(super) async fn remove(engine: &Engine, one: &One) -> Result<Value, HostError> {
+    if let Some(container) = own(engine, &one.id).await? {
+        end(engine, &container.id).await?;
     }
     Ok(json!({}))
 }

@@ -100,7 +100,10 @@ impl Engine {
     /// A failure as hooks see it; `what` begins the sentence.
     pub(super) fn told(&self, what: &str, error: Error) -> HostError {
         if is_unreached(&error) {
-            return HostError::new(HookErrorKind::Unavailable, format!("{}: {}", self.silent(), words(&error)));
+            return HostError::new(
+                HookErrorKind::Unavailable,
+                format!("{}: {}", self.silent(), words(&error)),
+            );
         }
         let kind = match status(&error) {
             Some(400) => HookErrorKind::Invalid,

@@ -7,8 +7,10 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use wharf_core::backend::HostError;
+use wharf_core::hook::HookErrorKind;
 
 use super::arguments::Exec;
+use super::containers;
 use super::engine::Engine;
 
 /// Most bytes of each output.
@@ -17,6 +19,9 @@ const OUTPUT_MAX: usize = 1 << 20;
 /// Runs it to its end.
 pub(super) async fn exec(engine: &Engine, exec: Exec) -> Result<Value, HostError> {
     let client = engine.client().await?;
+    let container = containers::own(engine, &exec.id).await?;
+    let container =
+        container.ok_or_else(|| HostError::new(HookErrorKind::NotFound, "there is no such container"))?;
     let told = |error| engine.told("the program was not run", error);
     let options = CreateExecOptions {
         attach_stdin: Some(!exec.stdin.is_empty()),
@@ -25,7 +30,7 @@ pub(super) async fn exec(engine: &Engine, exec: Exec) -> Result<Value, HostError
         cmd: Some(exec.argv),
         ..CreateExecOptions::default()
     };
-    let made = client.create_exec(&exec.job_id, options).await.map_err(told)?;
+    let made = client.create_exec(&container.id, options).await.map_err(told)?;
     let started = client.start_exec(&made.id, None::<StartExecOptions>).await.map_err(told)?;
     let (mut stdout, mut stderr, mut truncated) = (Vec::new(), Vec::new(), false);
     if let StartExecResults::Attached { mut output, mut input } = started {

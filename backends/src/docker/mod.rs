@@ -7,7 +7,7 @@
 //!
 //! The container is named after the session's id, which an engine gives away only once, and carries it as a label. So
 //! an answer that was lost is looked up by name, and a container without the label is never ours: it is neither
-//! adopted nor removed. The job id is the engine's own id of the container.
+//! adopted nor removed. The name is the job id: the monitor knows it too, and tells it when nobody else can.
 //!
 //! Read [`spec`] for what a container gets to see, [`containers`] for the verbs.
 
@@ -27,8 +27,8 @@ use wharf_core::backend::{Backend, HostContext, HostError, HostFunction, HostMod
 use wharf_core::hook::HookErrorKind;
 
 use arguments::read;
-use engine::{Engine, within};
 pub use engine::{Address, Tls};
+use engine::{Engine, within};
 pub use spec::SOCKET;
 
 /// One engine.
@@ -47,37 +47,37 @@ const FUNCTIONS: &[HostFunction] = &[
     HostFunction {
         name: "create",
         writes: true,
-        doc: "Makes a session's container or finds the one that was made; {id, monitor, image, …} → {job_id}.",
+        doc: "Makes a session's container or finds the one that was made; {id, monitor, image, …} → {}.",
     },
     HostFunction {
         name: "start",
         writes: true,
-        doc: "Starts a container that never ran; one that the engine refuses to start is removed; {job_id} → {}.",
+        doc: "Starts a container that never ran; one that the engine refuses to start is removed; {id} → {}.",
     },
     HostFunction {
         name: "inspect",
         writes: false,
-        doc: "Looks at containers, with one list call; {job_ids} → {[job_id] = {state, raw, exit_code?, …}}.",
+        doc: "Looks at containers, with one list call; {ids} → {[id] = {state, raw, exit_code?, …}}.",
     },
     HostFunction {
         name: "list",
         writes: false,
-        doc: "Finds containers by session; {ids} → {[id] = {{job_id, state}, …} or false}.",
+        doc: "Finds containers; {ids} → {[id] = the engine's word for its state, or false}.",
     },
     HostFunction {
         name: "logs",
         writes: false,
-        doc: "What a container's first process printed; {id, job_id?, tail?} → {text}.",
+        doc: "What a container's first process printed; {id, tail?} → {text}.",
     },
     HostFunction {
         name: "exec",
         writes: true,
-        doc: "Runs a program in a container; {job_id, argv, stdin?} → {status, stdout, stderr, truncated}.",
+        doc: "Runs a program in a container; {id, argv, stdin?} → {status, stdout, stderr, truncated}.",
     },
     HostFunction {
         name: "remove",
         writes: true,
-        doc: "Kills and removes a session's container; {id, job_id?} → {}. Already gone is success.",
+        doc: "Kills and removes a session's container; {id} → {}. Already gone is success.",
     },
 ];
 

@@ -87,11 +87,7 @@ impl Policy {
         let foreign = network.contains([':', '/']) || network.chars().any(char::is_whitespace);
         let host = network == "host";
         let listed = self.networks.iter().any(|one| one == network);
-        let allowed = if host {
-            self.host_network
-        } else {
-            !foreign && (self.networks.is_empty() || listed)
-        };
+        let allowed = if host { self.host_network } else { !foreign && (self.networks.is_empty() || listed) };
         if allowed { Ok(()) } else { Err(denied(format!("the network {network} may not be joined"))) }
     }
 

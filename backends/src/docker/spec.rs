@@ -70,6 +70,7 @@ pub(super) fn body(create: &Create, policy: &Policy) -> Result<ContainerCreateBo
     #[expect(clippy::cast_possible_truncation, reason = "checked to be small")]
     let nano_cpus = (cpus * 1e9).round() as i64;
     let env = monitor.env.iter().chain(&create.env).map(|(name, value)| format!("{name}={value}"));
+    let env = env.chain([format!("WHARF_JOB_ID={}", create.id)]);
     let mut labels: HashMap<String, String> = create.labels.clone().into_iter().collect();
     labels.insert(LABEL.to_owned(), create.id.to_string());
     let tmpfs = HashMap::from([(PLACE.to_owned(), "rw,nosuid,nodev,noexec,mode=1777,size=1m".to_owned())]);
@@ -89,13 +90,20 @@ pub(super) fn body(create: &Create, policy: &Policy) -> Result<ContainerCreateBo
         security_opt: (!policy.new_privileges).then(|| vec!["no-new-privileges".to_owned()]),
         // The monitor is the first process and reaps.
         init: Some(false),
-        restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
+        restart_policy: Some(RestartPolicy {
+            name: Some(RestartPolicyNameEnum::NO),
+            maximum_retry_count: None,
+        }),
         ..HostConfig::default()
     };
     Ok(ContainerCreateBody {
         image: Some(create.image.clone()),
         entrypoint: Some(vec![format!("{PLACE}/bin/wharf-monitor")]),
-        cmd: Some(vec!["run".to_owned(), "--bootstrap".to_owned(), format!("{PLACE}/session/bootstrap.json")]),
+        cmd: Some(vec![
+            "run".to_owned(),
+            "--bootstrap".to_owned(),
+            format!("{PLACE}/session/bootstrap.json"),
+        ]),
         env: Some(env.collect()),
         labels: Some(labels),
         user: create.user.clone(),

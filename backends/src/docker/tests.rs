@@ -56,11 +56,15 @@ fn a_container_gets_as_little_as_can_be() {
     assert_eq!(host["CapAdd"], Value::Null);
     assert_eq!(host["SecurityOpt"], json!(["no-new-privileges"]));
     assert_eq!(host["NetworkMode"], "none");
-    assert_eq!((&host["PidMode"], &host["IpcMode"], &host["UTSMode"]), (&Value::Null, &Value::Null, &Value::Null));
+    assert_eq!(
+        (&host["PidMode"], &host["IpcMode"], &host["UTSMode"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
     assert_eq!((&host["Memory"], &host["MemorySwap"]), (&json!(64 << 20), &json!(64 << 20)));
     assert_eq!((&host["NanoCpus"], &host["PidsLimit"]), (&json!(500_000_000), &json!(100)));
     assert_eq!(body["Labels"]["io.wharf.session"], "k3v9x2m7q4t8w1z6b5n0");
     let mounts = host["Mounts"].as_array().unwrap();
+    assert_eq!(body["Env"], json!(["WHARF_JOB_ID=k3v9x2m7q4t8w1z6b5n0"]));
     assert_eq!(mounts.len(), 3);
     assert!(mounts.iter().all(|mount| mount["ReadOnly"] == true), "{mounts:?}");
     assert_eq!(mounts[2]["Source"], "/d/run/monitor");
@@ -85,8 +89,10 @@ fn what_a_caller_says_is_not_believed_beyond_the_config() {
     });
     let more = json!({"image": "team/x:1", "network": "lab", "mounts": ["data"], "labels": {"io.wharf.session": "other"}});
     let body = body(config, more).unwrap();
-    let sources: Vec<_> =
-        body["HostConfig"]["Mounts"].as_array().unwrap()[3..].iter().map(|mount| mount["Source"].clone()).collect();
+    let sources: Vec<_> = body["HostConfig"]["Mounts"].as_array().unwrap()[3..]
+        .iter()
+        .map(|mount| mount["Source"].clone())
+        .collect();
     assert_eq!(sources, ["/srv/data", "/h"]);
     assert_eq!(body["HostConfig"]["CapAdd"], json!(["CHOWN"]));
     assert_eq!(body["Labels"]["io.wharf.session"], "k3v9x2m7q4t8w1z6b5n0", "the label is ours to say");
@@ -99,11 +105,11 @@ async fn an_engine_that_is_not_there_is_unavailable_and_nothing_else() {
     let docker = Docker::new("docker", Address { host, tls: None });
     assert!(docker.probe().await.unwrap_err().contains("none.sock"));
     for (function, arguments) in [
-        ("inspect", json!({"job_ids": ["x"]})),
+        ("inspect", json!({"ids": ["k3v9x2m7q4t8w1z6b5n0"]})),
         ("list", json!({"ids": ["k3v9x2m7q4t8w1z6b5n0"]})),
         ("remove", json!({"id": "k3v9x2m7q4t8w1z6b5n0"})),
         ("pull", json!({"image": "busybox"})),
-        ("start", json!({"job_id": "x"})),
+        ("start", json!({"id": "k3v9x2m7q4t8w1z6b5n0"})),
     ] {
         let error = docker.call(function, arguments, &context(json!({}))).await.unwrap_err();
         assert_eq!(error.kind, HookErrorKind::Unavailable, "{function}: {error}");
