@@ -2,14 +2,6 @@
 -- id: nothing has to be remembered, and nothing of anybody else is ever touched.
 local hooks = {}
 
-local function words(text)
-  local list = {}
-  for word in string.gmatch(text or "", "[^,]+") do
-    table.insert(list, word)
-  end
-  return list
-end
-
 function hooks.prepare(req)
   docker.pull { image = req.session.params.image, when = req.config.pull }
   return {}
@@ -25,7 +17,7 @@ function hooks.submit(req)
     cpus = params.cpus,
     pids = params.pids,
     network = params.network,
-    mounts = words(params.mounts),
+    mounts = params.mounts,
   }
   docker.start { id = req.session.id }
   return { job_id = req.session.id }

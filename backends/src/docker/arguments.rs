@@ -23,6 +23,16 @@ fn list<'de, D: serde::Deserializer<'de>, T: DeserializeOwned>(from: D) -> Resul
     }
 }
 
+/// Names as a list, or as one text with commas between them.
+fn names<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    match Value::deserialize(from)? {
+        Value::String(text) => {
+            Ok(text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect())
+        }
+        other => list(other).map_err(serde::de::Error::custom),
+    }
+}
+
 /// An empty Lua table may come as a list.
 fn map<'de, D: serde::Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
     match Value::deserialize(from)? {
@@ -108,7 +118,7 @@ pub(super) struct Create {
     #[serde(default)]
     pub(super) network: Option<String>,
     /// Names of `[config.mounts.…]`.
-    #[serde(default, deserialize_with = "list")]
+    #[serde(default, deserialize_with = "names")]
     pub(super) mounts: Vec<String>,
     /// Further variables.
     #[serde(default, deserialize_with = "map")]

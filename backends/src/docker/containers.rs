@@ -45,10 +45,7 @@ pub(super) async fn create(
     let body = spec::body(create, &Policy::of(context)?)?;
     let client = engine.client().await?;
     let options = CreateContainerOptions { name: Some(create.id.to_string()), ..Default::default() };
-    let error = match client.create_container(Some(options), body).await {
-        Ok(_) => return Ok(json!({})),
-        Err(error) => error,
-    };
+    let Err(error) = client.create_container(Some(options), body).await else { return Ok(json!({})) };
     let conflict = status(&error) == Some(409);
     let lost = status(&error).is_none_or(|status| status >= 500);
     let error = engine.told("the container was not created", error);

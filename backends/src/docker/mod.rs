@@ -138,7 +138,7 @@ impl HostModule for Docker {
             "list" => within(context, containers::list(engine, &read(arguments)?)).await,
             "logs" => within(context, containers::logs(engine, &read(arguments)?)).await,
             "exec" => within(context, exec::exec(engine, read(arguments)?)).await,
-            "remove" => within(context, containers::remove(engine, &read(arguments)?)).await,
+            "remove" => within(context, Box::pin(containers::remove(engine, &read(arguments)?))).await,
             _ => Err(HostError::new(HookErrorKind::Internal, format!("docker has no function {function}"))),
         }
     }

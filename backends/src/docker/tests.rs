@@ -87,7 +87,7 @@ fn what_a_caller_says_is_not_believed_beyond_the_config() {
         "images": ["team/*:1"], "networks": ["lab"], "capabilities": ["CHOWN"], "site": {"of": "its own"},
         "mounts": {"data": {"source": "/srv/data", "target": "/data"}, "home": {"source": "/h", "target": "/h", "always": true}},
     });
-    let more = json!({"image": "team/x:1", "network": "lab", "mounts": ["data"], "labels": {"io.wharf.session": "other"}});
+    let more = json!({"image": "team/x:1", "network": "lab", "mounts": " data,", "labels": {"io.wharf.session": "other"}});
     let body = body(config, more).unwrap();
     let sources: Vec<_> = body["HostConfig"]["Mounts"].as_array().unwrap()[3..]
         .iter()

@@ -1,14 +1,22 @@
-//! The Docker engines there are: those of the configuration, else the one that every Docker client would use.
+//! The backends there are. Docker's engines are those of the configuration, else the one that every client would use.
 
 use std::sync::Arc;
 
 use wharf_backends::docker::{Address, Docker, Tls};
+use wharf_backends::shell::Shell;
 use wharf_core::backend::Backend;
 
 use crate::config;
 
+/// All of them.
+pub(crate) fn backends(config: &config::Backends) -> Vec<Arc<dyn Backend>> {
+    let mut backends: Vec<Arc<dyn Backend>> = vec![Arc::new(Shell)];
+    backends.extend(docker(config));
+    backends
+}
+
 /// One backend for each engine.
-pub(super) fn engines(config: &config::Backends) -> Vec<Arc<dyn Backend>> {
+fn docker(config: &config::Backends) -> Vec<Arc<dyn Backend>> {
     if config.docker.is_empty() {
         return vec![Arc::new(Docker::new("docker", Address::standard()))];
     }

@@ -7,7 +7,7 @@
 //! The lock comes first: nothing of a data directory is touched that another launcher works on. Where things lie is
 //! in [`places`], what is said when one fails in [`told`].
 
-mod engines;
+pub(crate) mod engines;
 pub(crate) mod places;
 mod told;
 
@@ -15,8 +15,6 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wharf_backends::shell::Shell;
-use wharf_core::backend::Backend;
 use wharf_core::clock::SystemClock;
 use wharf_core::hook::User;
 use wharf_core::store::{Change, Store as _};
@@ -153,8 +151,7 @@ pub(crate) async fn assemble(plan: Plan, owner: User) -> Result<Assembled, Assem
     ];
     addresses.extend(plan.advertise.iter().cloned());
     addresses.extend(server.addresses().into_iter().filter(|address| address.starts_with("http")));
-    let mut backends: Vec<Arc<dyn Backend>> = vec![Arc::new(Shell)];
-    backends.extend(engines::engines(&plan.backends));
+    let backends = engines::backends(&plan.backends);
     let hooks = Hooks::new(HooksConfig {
         template_dirs: plan.template_dirs,
         builtin: wharf_hooks::builtin(),
