@@ -3,4 +3,5 @@
 //! One module each. A backend never decides about sessions and stores nothing of the launcher's; templates' hooks
 //! put its verbs together. Start with [`shell`], the smallest.
 
+pub mod docker;
 pub mod shell;

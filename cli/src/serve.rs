@@ -34,10 +34,8 @@ pub(crate) async fn run(context: &Context, args: Serve) -> Outcome {
     if let Some(file) = file {
         tracing::info!(file = %file.display(), "read the configuration");
     }
-    if !config.backends.docker.is_empty() || !config.backends.slurm.is_empty() {
-        tracing::warn!(
-            "[backends.docker] and [backends.slurm] are read, but this release has no such backend yet"
-        );
+    if !config.backends.slurm.is_empty() {
+        tracing::warn!("[backends.slurm] is read, but this release has no such backend yet");
     }
     let plan = plan(config.clone(), data_dir, args)?;
     let site = Site { global: context.global.clone(), config, level };

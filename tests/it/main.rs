@@ -7,6 +7,7 @@ mod bad_input;
 mod cli_output;
 mod config;
 mod demo;
+mod docker;
 mod ends;
 mod events;
 mod hook_kinds;

@@ -13,6 +13,7 @@
 //! ```
 
 pub mod cli;
+pub mod dockerd;
 pub mod events;
 pub mod http;
 pub mod launcher;
@@ -28,6 +29,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::runtime::Runtime;
 
 pub use cli::Output;
+pub use dockerd::Dockerd;
 pub use http::{Answer, Http};
 pub use launcher::Launcher;
 pub use templates::Template;

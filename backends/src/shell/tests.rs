@@ -12,6 +12,8 @@ fn context() -> HostContext {
     HostContext {
         session: None,
         env: Vec::new(),
+        config: Value::Null,
+        progress: None,
         mark: "instance:call".to_owned(),
         left: Duration::from_secs(10),
         cancel: CancellationToken::new(),

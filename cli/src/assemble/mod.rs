@@ -7,6 +7,7 @@
 //! The lock comes first: nothing of a data directory is touched that another launcher works on. Where things lie is
 //! in [`places`], what is said when one fails in [`told`].
 
+pub(crate) mod engines;
 pub(crate) mod places;
 mod told;
 
@@ -14,8 +15,6 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wharf_backends::shell::Shell;
-use wharf_core::backend::Backend;
 use wharf_core::clock::SystemClock;
 use wharf_core::hook::User;
 use wharf_core::store::{Change, Store as _};
@@ -47,6 +46,8 @@ pub(crate) struct Plan {
     pub(crate) monitor: Option<PathBuf>,
     /// Where logs hooks may point to.
     pub(crate) logs_roots: Vec<PathBuf>,
+    /// Docker engines and Slurm clusters.
+    pub(crate) backends: crate::config::Backends,
     /// Hooks at once; 0: the default.
     pub(crate) max_hooks: usize,
     /// What the core is to keep to.
@@ -69,6 +70,7 @@ impl Plan {
             advertise: config.monitor.advertise,
             monitor: config.monitor.path.get(std::env::consts::ARCH).cloned(),
             logs_roots: config.logs.roots,
+            backends: config.backends,
             max_hooks: config.limits.hooks,
             settings,
         }
@@ -142,10 +144,14 @@ pub(crate) async fn assemble(plan: Plan, owner: User) -> Result<Assembled, Assem
     };
     let server = bind(&plan, &store).await?;
     let monitor_socket = plan.data_dir.join("run/monitor/sock");
-    let mut addresses = vec![format!("unix:{}", monitor_socket.display())];
+    // The same socket as containers see it: their own directory comes after the host's, where it does not exist.
+    let mut addresses = vec![
+        format!("unix:{}", monitor_socket.display()),
+        format!("unix:{}", wharf_backends::docker::SOCKET),
+    ];
     addresses.extend(plan.advertise.iter().cloned());
     addresses.extend(server.addresses().into_iter().filter(|address| address.starts_with("http")));
-    let backends: Vec<Arc<dyn Backend>> = vec![Arc::new(Shell)];
+    let backends = engines::backends(&plan.backends);
     let hooks = Hooks::new(HooksConfig {
         template_dirs: plan.template_dirs,
         builtin: wharf_hooks::builtin(),

@@ -61,6 +61,8 @@ pub(super) async fn call(
     let host_context = HostContext {
         session: context.session.clone(),
         env: context.version.run.env.clone().into_iter().collect(),
+        config: context.version.template.config.clone(),
+        progress: context.progress.clone(),
         mark: context.mark.clone(),
         left: context.left(),
         cancel,

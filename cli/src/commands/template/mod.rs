@@ -10,16 +10,14 @@ mod live;
 mod run;
 mod test;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
-use wharf_backends::shell::Shell;
-use wharf_core::backend::Backend;
 use wharf_hooks::bench::{Bench, BenchConfig, BenchError, Target};
 use wharf_protocol::{ErrorCode, Problem};
 
 use super::{Context, documents, values};
 use crate::args::admin::TemplateCommand;
+use crate::assemble::engines;
 use crate::failure::{Failure, Outcome};
 use crate::output::table::administration;
 use crate::{config, user};
@@ -60,19 +58,14 @@ fn target(word: &str) -> Target {
     }
 }
 
-/// Directories of templates, as the configuration has them.
-fn template_dirs(context: &Context) -> Outcome<Vec<PathBuf>> {
-    Ok(config::load(&context.global)?.0.templates.dirs)
-}
-
 /// The template on a bench.
 fn bench(context: &Context, word: &str) -> Outcome<Bench> {
     let owner = user::current();
-    let backends: Vec<Arc<dyn Backend>> = vec![Arc::new(Shell)];
+    let configured = config::load(&context.global)?.0;
     let config = BenchConfig {
-        template_dirs: template_dirs(context)?,
+        template_dirs: configured.templates.dirs,
         builtin: wharf_hooks::builtin(),
-        backends,
+        backends: engines::backends(&configured.backends),
         path: std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned()),
         home: owner.home,
         user: owner.name,
@@ -112,6 +105,9 @@ fn failure(error: BenchError) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use wharf_backends::shell::Shell;
+    use wharf_core::backend::Backend as _;
+
     use super::*;
 
     /// The bench knows backends' functions by a table of its own.
