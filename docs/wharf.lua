@@ -175,6 +175,7 @@
 ---@class wharf.LogsRequest
 ---@field config table [config] of the template.
 ---@field deadline_ms integer What is left of its time.
+---@field dir string The session directory, where a job's own output may lie.
 ---@field dry_run boolean Nothing may be changed.
 ---@field handle? any What submit gave as handle.
 ---@field job_id? string The job; absent when the submit's answer was lost.
@@ -519,4 +520,47 @@ function docker.exec(options) end
 ---@param options {id: string}
 ---@return {}
 function docker.remove(options) end
+
+---@class wharf.api.slurm
+slurm = {}
+
+---Submits a job whose name and comment are the session's id.
+---@param options {script: string, tag: string, output: string, chdir: string?, partition: string?, account: string?, qos: string?, reservation: string?, constraint: string?, cluster: string?, time: string?, memory: string?, cpus: integer?, nodes: integer?, gpus: integer?, requeue: boolean?, options: string[]?}
+---@return {job_id: string}
+function slurm.sbatch(options) end
+
+---Finds jobs by session id in squeue, then in accounting; false: surely none.
+---@param options {tags: string[], cluster: string?}
+---@return table<string, string[]|false>
+function slurm.find(options) end
+
+---Asks about many jobs with one squeue; what nobody can tell is left out.
+---@param options {job_ids: string[]}
+---@return table<string, wharf.JobReport>
+function slurm.status(options) end
+
+---What accounting says of jobs.
+---@param options {job_ids: string[]}
+---@return table<string, wharf.JobReport>
+function slurm.sacct(options) end
+
+---Ends jobs, or signals them. Already gone is success.
+---@param options {job_ids: string[], signal: string?}
+---@return table<string, {error: {kind: string, message: string}?}>
+function slurm.scancel(options) end
+
+---Gives a job more time.
+---@param options {job_id: string, by_seconds: integer}
+---@return {ends_at: string?}
+function slurm.extend(options) end
+
+---The partitions, the default one first.
+---@param options {}
+---@return {name: string, available: boolean, default: boolean, time_limit: string}[]
+function slurm.sinfo(options) end
+
+---What the user may charge to.
+---@param options {}
+---@return {accounts: string[], qos: string[]}
+function slurm.sacctmgr(options) end
 

@@ -5,3 +5,4 @@
 
 pub mod docker;
 pub mod shell;
+pub mod slurm;

@@ -54,6 +54,11 @@ pub struct HostFunction {
 pub struct HostContext {
     /// The session, when the hook serves one.
     pub session: Option<wharf_protocol::SessionId>,
+    /// The cleaned environment that every process of the call gets: `PATH` (the template's own directories first),
+    /// `HOME`, `USER`, `LANG` and the mark.
+    pub base: Vec<(String, String)>,
+    /// Files that the template gives for commands, by name; the others are found in `PATH`.
+    pub programs: Vec<(String, String)>,
     /// The template's `[hooks] env`.
     pub env: Vec<(String, String)>,
     /// The template's `[config]`: what the administrator allows.

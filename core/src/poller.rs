@@ -3,7 +3,7 @@
 //! Every `poll` (jittered) while anything of a template is pending or lost, every ten times that for connected
 //! ones. A failed round changes nothing but the time of the next: it is backed off up to eight intervals.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,9 +68,10 @@ pub(crate) async fn run(inner: Arc<Inner>, mut ask: mpsc::UnboundedReceiver<Stri
                     }
                 }
                 rhythms.retain(|template, rhythm| rhythm.running || questions.contains_key(template));
+                let together = Together::of(&questions, &rhythms);
                 for (template, questions) in questions {
                     let rhythm = rhythms.entry(template.clone()).or_default();
-                    round(&inner, &template, questions, rhythm, &done);
+                    round(&inner, &template, questions, rhythm, &together, &done);
                 }
             }
         }
@@ -97,12 +98,39 @@ fn question(id: SessionId, view: &View) -> Option<Question> {
     })
 }
 
+/// Backends of which a template's round begins now: those of their other templates that are nearly due come along, so
+/// that a scheduler is asked once for all of them.
+#[derive(Default)]
+struct Together {
+    soon: BTreeSet<String>,
+    seldom: BTreeSet<String>,
+}
+
+impl Together {
+    fn of(questions: &BTreeMap<String, Vec<Question>>, rhythms: &HashMap<String, Rhythm>) -> Self {
+        let now = Instant::now();
+        let mut together = Self::default();
+        for (template, questions) in questions {
+            let (Some(rhythm), Some(first)) = (rhythms.get(template), questions.first()) else { continue };
+            let backend = &first.record.backend;
+            if rhythm.next.is_some_and(|at| now >= at) && questions.iter().any(|question| !question.seldom) {
+                together.soon.insert(backend.clone());
+            }
+            if rhythm.next_seldom.is_some_and(|at| now >= at) {
+                together.seldom.insert(backend.clone());
+            }
+        }
+        together
+    }
+}
+
 /// Begins a round if it is time for one.
 fn round(
     inner: &Arc<Inner>,
     template: &str,
     mut questions: Vec<Question>,
     rhythm: &mut Rhythm,
+    together: &Together,
     done: &mpsc::UnboundedSender<(String, bool)>,
 ) {
     if rhythm.running {
@@ -111,7 +139,13 @@ fn round(
     let Some(good) = inner.template(template) else { return };
     let poll = good.timeouts.poll.max(Duration::from_millis(100));
     let now = Instant::now();
-    let all = rhythm.next_seldom.is_none_or(|at| now >= at);
+    let backend = questions.first().map(|question| question.record.backend.clone()).unwrap_or_default();
+    // A round that is put off because it failed stays so.
+    let slack = |others: &BTreeSet<String>, interval: Duration| {
+        if rhythm.failures == 0 && others.contains(&backend) { interval / 4 } else { Duration::ZERO }
+    };
+    let (soon, late) = (slack(&together.soon, poll), slack(&together.seldom, poll * SELDOM));
+    let all = rhythm.next_seldom.is_none_or(|at| now + late >= at);
     // Asked for by an event: at once, but not more often than a quarter of the interval while it fails.
     let asked = rhythm.asked && rhythm.failures == 0;
     if !all && !asked {
@@ -120,7 +154,7 @@ fn round(
     if questions.is_empty() {
         return;
     }
-    let due = rhythm.next.is_none_or(|at| now >= at);
+    let due = rhythm.next.is_none_or(|at| now + soon >= at);
     if !due && !asked && !all {
         return;
     }

@@ -5,6 +5,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "whatever else a JSON value is, it is refused")]
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use regex::Regex;
@@ -336,6 +337,14 @@ fn logs(hook: Hook, answer: Value, rules: &Rules<'_>) -> Result<Logs, HookError>
         (None, Some(path)) => {
             let path = Path::new(&path);
             let below = rules.log_roots.iter().any(|root| regular_beneath(root, path));
+            let under = rules.log_roots.iter().any(|root| path.strip_prefix(root).is_ok())
+                && !path.components().any(|part| part == std::path::Component::ParentDir);
+            // A job that has not begun has written nothing yet.
+            if under
+                && std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+            {
+                return Ok(Logs::Text(String::new()));
+            }
             if path.is_absolute() && below {
                 Ok(Logs::Path(path.to_owned()))
             } else {

@@ -11,11 +11,22 @@ use wharf_core::hook::Hook;
 use wharf_hooks::bench::{Asked, Bench, BenchConfig, Expect, InjectReport, Target};
 use wharf_protocol::template::{Finding, Severity};
 
-/// The names of the shell backend's functions; none of them may run on a bench.
-#[derive(Debug)]
-struct Shell;
+/// The names of a backend's functions; none of them may run on a bench.
+#[derive(Debug, Clone, Copy)]
+struct Names(&'static str, &'static [HostFunction]);
 
-const FUNCTIONS: &[HostFunction] = &[
+const SLURM: &[HostFunction] = &[
+    HostFunction { name: "sbatch", writes: true, doc: "" },
+    HostFunction { name: "find", writes: false, doc: "" },
+    HostFunction { name: "status", writes: false, doc: "" },
+    HostFunction { name: "sacct", writes: false, doc: "" },
+    HostFunction { name: "scancel", writes: true, doc: "" },
+    HostFunction { name: "extend", writes: true, doc: "" },
+    HostFunction { name: "sinfo", writes: false, doc: "" },
+    HostFunction { name: "sacctmgr", writes: false, doc: "" },
+];
+
+const SHELL: &[HostFunction] = &[
     HostFunction { name: "spawn", writes: true, doc: "" },
     HostFunction { name: "inspect", writes: false, doc: "" },
     HostFunction { name: "list", writes: false, doc: "" },
@@ -24,22 +35,22 @@ const FUNCTIONS: &[HostFunction] = &[
 ];
 
 #[async_trait::async_trait]
-impl HostModule for Shell {
+impl HostModule for Names {
     fn name(&self) -> &'static str {
-        "shell"
+        self.0
     }
     fn functions(&self) -> &'static [HostFunction] {
-        FUNCTIONS
+        self.1
     }
     async fn call(&self, function: &str, _: Value, _: &HostContext) -> Result<Value, HostError> {
-        panic!("shell.{function} really ran")
+        panic!("{}.{function} really ran", self.0)
     }
 }
 
 #[async_trait::async_trait]
-impl Backend for Shell {
+impl Backend for Names {
     fn name(&self) -> &str {
-        "shell"
+        self.0
     }
     fn capabilities(&self) -> Vec<&'static str> {
         Vec::new()
@@ -51,7 +62,7 @@ impl Backend for Shell {
         Ok(())
     }
     fn module(&self) -> Option<Arc<dyn HostModule>> {
-        Some(Arc::new(Self))
+        Some(Arc::new(*self))
     }
 }
 
@@ -59,7 +70,7 @@ fn open(target: &Target) -> Bench {
     let config = BenchConfig {
         template_dirs: Vec::new(),
         builtin: wharf_hooks::builtin(),
-        backends: vec![Arc::new(Shell)],
+        backends: vec![Arc::new(Names("shell", SHELL)), Arc::new(Names("slurm", SLURM))],
         path: std::env::var("PATH").unwrap_or_default(),
         home: "/home/alice".to_owned(),
         user: "alice".to_owned(),
@@ -84,7 +95,7 @@ fn described(findings: &[Finding]) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn shipped_templates_pass_everything() {
-    for name in ["shell", "shell-exec"] {
+    for name in ["shell", "shell-exec", "slurm", "gridengine"] {
         let bench = open(&Target::Name(name.to_owned()));
         assert_eq!(described(&bench.check()), Vec::<String>::new(), "{name}");
         let (cases, findings) = bench.cases();
@@ -498,8 +509,9 @@ async fn the_table_of_the_host_api_is_what_scripts_see() {
     let report = at(&place, "t").run(Hook::Logs, &Asked::default()).await.unwrap();
     let result = report.outcome.unwrap().unwrap();
     let mut seen: Vec<String> = serde_json::from_str(result["text"].as_str().unwrap()).unwrap();
-    let mut listed: Vec<String> =
-        wharf_hooks::bench::API.iter().map(|item| format!("{}.{}", item.table, item.name)).collect();
+    // This template's backend is shell: it sees no other one's module.
+    let items = wharf_hooks::bench::API.iter().filter(|item| item.table != "slurm");
+    let mut listed: Vec<String> = items.map(|item| format!("{}.{}", item.table, item.name)).collect();
     seen.sort();
     listed.sort();
     assert_eq!(seen, listed);

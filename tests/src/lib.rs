@@ -15,11 +15,14 @@
 pub mod cli;
 pub mod dockerd;
 pub mod events;
+pub mod gridengine;
 pub mod http;
 pub mod launcher;
 pub mod link;
 pub mod processes;
 pub mod program;
+pub(crate) mod site;
+pub mod slurm;
 pub mod templates;
 pub mod wait;
 pub mod websocket;
@@ -30,8 +33,10 @@ use tokio::runtime::Runtime;
 
 pub use cli::Output;
 pub use dockerd::Dockerd;
+pub use gridengine::GridEngine;
 pub use http::{Answer, Http};
-pub use launcher::Launcher;
+pub use launcher::{Home, Launcher};
+pub use slurm::Slurm;
 pub use templates::Template;
 pub use wait::{Probe, until};
 

@@ -14,6 +14,8 @@ use super::{Address, Docker, spec};
 fn context(config: Value) -> HostContext {
     HostContext {
         session: None,
+        base: Vec::new(),
+        programs: Vec::new(),
         env: Vec::new(),
         config,
         progress: None,

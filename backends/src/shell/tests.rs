@@ -11,6 +11,8 @@ use super::*;
 fn context() -> HostContext {
     HostContext {
         session: None,
+        base: Vec::new(),
+        programs: Vec::new(),
         env: Vec::new(),
         config: Value::Null,
         progress: None,

@@ -7,7 +7,7 @@
 //! The lock comes first: nothing of a data directory is touched that another launcher works on. Where things lie is
 //! in [`places`], what is said when one fails in [`told`].
 
-pub(crate) mod engines;
+pub(crate) mod backends;
 pub(crate) mod places;
 mod told;
 
@@ -151,7 +151,7 @@ pub(crate) async fn assemble(plan: Plan, owner: User) -> Result<Assembled, Assem
     ];
     addresses.extend(plan.advertise.iter().cloned());
     addresses.extend(server.addresses().into_iter().filter(|address| address.starts_with("http")));
-    let backends = engines::backends(&plan.backends);
+    let backends = backends::all(&plan.backends);
     let hooks = Hooks::new(HooksConfig {
         template_dirs: plan.template_dirs,
         builtin: wharf_hooks::builtin(),

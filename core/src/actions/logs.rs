@@ -49,7 +49,9 @@ impl Launcher {
         if !has || record.job.is_none() {
             return Ok(Vec::new());
         }
-        let request = requests::about(&record, &inner.owner, &[("tail", serde_json::json!(tail))]);
+        let dir = inner.data.session(id);
+        let more = [("tail", serde_json::json!(tail)), ("dir", serde_json::json!(dir))];
+        let request = requests::about(&record, &inner.owner, &more);
         let run = inner
             .run_hook(Hook::Logs, &record, Some(id.clone()), request, None, CancellationToken::new())
             .await;

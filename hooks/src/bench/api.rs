@@ -219,6 +219,65 @@ pub const API: &[ApiItem] = &[
         "{}",
         "Kills and removes a session's container. Already gone is success; somebody else's is left alone.",
     ),
+    item(
+        "slurm",
+        "sbatch",
+        &[(
+            "options",
+            "{script: string, tag: string, output: string, chdir: string?, partition: string?, account: string?, qos: string?, reservation: string?, constraint: string?, cluster: string?, time: string?, memory: string?, cpus: integer?, nodes: integer?, gpus: integer?, requeue: boolean?, options: string[]?}",
+        )],
+        "{job_id: string}",
+        "Submits a job whose name and comment are the session's id.",
+    ),
+    item(
+        "slurm",
+        "find",
+        &[("options", "{tags: string[], cluster: string?}")],
+        "table<string, string[]|false>",
+        "Finds jobs by session id in squeue, then in accounting; false: surely none.",
+    ),
+    item(
+        "slurm",
+        "status",
+        &[("options", "{job_ids: string[]}")],
+        "table<string, wharf.JobReport>",
+        "Asks about many jobs with one squeue; what nobody can tell is left out.",
+    ),
+    item(
+        "slurm",
+        "sacct",
+        &[("options", "{job_ids: string[]}")],
+        "table<string, wharf.JobReport>",
+        "What accounting says of jobs.",
+    ),
+    item(
+        "slurm",
+        "scancel",
+        &[("options", "{job_ids: string[], signal: string?}")],
+        "table<string, {error: {kind: string, message: string}?}>",
+        "Ends jobs, or signals them. Already gone is success.",
+    ),
+    item(
+        "slurm",
+        "extend",
+        &[("options", "{job_id: string, by_seconds: integer}")],
+        "{ends_at: string?}",
+        "Gives a job more time.",
+    ),
+    item(
+        "slurm",
+        "sinfo",
+        &[("options", "{}")],
+        "{name: string, available: boolean, default: boolean, time_limit: string}[]",
+        "The partitions, the default one first.",
+    ),
+    item(
+        "slurm",
+        "sacctmgr",
+        &[("options", "{}")],
+        "{accounts: string[], qos: string[]}",
+        "What the user may charge to.",
+    ),
 ];
 
 /// Globals of the language that the sandbox leaves, and tables of them.
@@ -252,7 +311,7 @@ const LANGUAGE: [&str; 27] = [
     "_ENV",
 ];
 
-/// Modules of backends; `docker` and `slurm` bring functions of their own.
+/// Modules of backends.
 const MODULES: [&str; 3] = ["docker", "slurm", "shell"];
 
 /// Names that scripts of that backend see.

@@ -107,6 +107,7 @@ fn request(hook: Hook) -> Value {
             job_id(false),
             handle(),
             ("tail", json!({ "type": "integer", "description": "So many lines." }), false),
+            ("dir", text("The session directory, where a job's own output may lie."), true),
         ]),
         Hook::Terminate => usual(&[
             session(),

@@ -61,6 +61,10 @@ pub(super) async fn call(
     let host_context = HostContext {
         session: context.session.clone(),
         env: context.version.run.env.clone().into_iter().collect(),
+        base: context.environment().into_iter().collect(),
+        programs: (context.version.run.commands.iter())
+            .filter_map(|(name, path)| Some((name.clone(), path.clone()?)))
+            .collect(),
         config: context.version.template.config.clone(),
         progress: context.progress.clone(),
         mark: context.mark.clone(),

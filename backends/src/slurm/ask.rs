@@ -1,0 +1,242 @@
+//! Asks about jobs: one squeue for many, and for those that it does not know one more look each, then accounting.
+//!
+//! ```text
+//! squeue (all jobs of the user, shared by questions of the same moment) ─ has it ─▶ its state
+//!     └ has it not ─ squeue --jobs=ID ─ has it ────────▶ its state
+//!                       └ "Invalid job id" ─ sacct ─ an end ─▶ ended, with the cause
+//!                                               └ nothing, or no accounting ─▶ gone
+//! ```
+//!
+//! A job is `gone` only by Slurm's own word. Whatever else comes leaves it out: nobody can tell.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use wharf_core::backend::{HostContext, HostError};
+use wharf_core::hook::{HookErrorKind, JobReport};
+use wharf_protocol::{JobState, SessionId};
+
+use super::run::{Cluster, Said, environment, run};
+use super::{table, words};
+
+/// Jobs that one call looks at one by one; the others have their turn in the next round.
+const SINGLE: usize = 40;
+/// Names on one command line.
+const PORTION: usize = 500;
+
+fn unavailable(what: &str, said: &Said) -> HostError {
+    HostError::new(HookErrorKind::Unavailable, format!("Slurm cannot be asked: {what}: {}", said.words()))
+}
+
+fn words_of(list: &[&str]) -> Vec<String> {
+    list.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn with_cluster(mut argv: Vec<String>, cluster: Option<&str>) -> Vec<String> {
+    if let Some(cluster) = cluster {
+        argv.push(format!("--clusters={cluster}"));
+    }
+    argv
+}
+
+/// Rounds of several templates that come together share one answer of the controller for so long.
+const SHARED: Duration = Duration::from_secs(2);
+
+/// Answers that are shared; by all that decides what an answer is about.
+#[derive(Debug, Default)]
+pub(super) struct Answers(Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Kept>>>>>);
+
+#[derive(Debug)]
+struct Kept {
+    at: Instant,
+    rows: Arc<BTreeMap<String, JobReport>>,
+}
+
+impl Answers {
+    /// All jobs of the launcher's user; asked for once by all who ask at the same time.
+    async fn all(
+        &self,
+        at: &Cluster,
+        context: &HostContext,
+        cluster: Option<&str>,
+    ) -> Result<Arc<BTreeMap<String, JobReport>>, HostError> {
+        let mut about = environment(at, context);
+        // The mark is another one for each call.
+        about.retain(|_, value| context.mark.is_empty() || *value != context.mark);
+        let key = format!("{about:?} {:?} {cluster:?}", context.programs);
+        let slot = {
+            let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // Of templates that have changed since: nobody asks for those again.
+            if slots.len() > 64 {
+                slots.clear();
+            }
+            Arc::clone(slots.entry(key).or_default())
+        };
+        let mut kept = slot.lock().await;
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.at.elapsed() < SHARED) {
+            return Ok(Arc::clone(&kept.rows));
+        }
+        let began = Instant::now();
+        let mut argv = words_of(&["squeue", "--noheader", "--states=all"]);
+        argv.push(format!("--Format={}", table::QUEUE));
+        if let Some((_, user)) = context.base.iter().find(|(name, _)| name == "USER") {
+            argv.push(format!("--user={user}"));
+        }
+        let said = run(at, context, &with_cluster(argv, cluster), "", true).await?;
+        let rows = Arc::new(table::queue(&said.stdout));
+        if !said.ok() && rows.is_empty() {
+            return Err(unavailable("squeue", &said));
+        }
+        *kept = Some(Kept { at: began, rows: Arc::clone(&rows) });
+        Ok(rows)
+    }
+}
+
+/// One job, by a question of its own: none when Slurm says that there is no such job.
+pub(super) async fn single(
+    at: &Cluster,
+    context: &HostContext,
+    cluster: Option<&str>,
+    id: &str,
+) -> Result<Option<JobReport>, HostError> {
+    let mut argv = words_of(&["squeue", "--noheader", "--states=all"]);
+    argv.push(format!("--Format={}", table::QUEUE));
+    argv.push(format!("--jobs={id}"));
+    let said = run(at, context, &with_cluster(argv, cluster), "", true).await?;
+    if let Some(report) = table::queue(&said.stdout).remove(id) {
+        return Ok(Some(report));
+    }
+    let nothing_else = said.stdout.trim().is_empty() && !words::is_absence(&said.stderr);
+    if !said.ok() && nothing_else && words::is_no_such_job(&said.stderr) {
+        return Ok(None);
+    }
+    Err(unavailable("squeue", &said))
+}
+
+/// What became of jobs that the controller has forgotten.
+pub(super) async fn accounting(
+    at: &Cluster,
+    context: &HostContext,
+    cluster: Option<&str>,
+    ids: &[&str],
+) -> Result<BTreeMap<String, JobReport>, HostError> {
+    let mut argv = words_of(&["sacct", "--allocations", "--noheader", "--parsable2"]);
+    argv.push(format!("--format={}", table::ACCOUNTING));
+    argv.push(format!("--jobs={}", ids.join(",")));
+    let said = run(at, context, &with_cluster(argv, cluster), "", true).await?;
+    let rows = table::accounting(&said.stdout);
+    if said.ok() || !rows.is_empty() { Ok(rows) } else { Err(unavailable("sacct", &said)) }
+}
+
+/// The states of many jobs, by the ids that sessions keep.
+pub(super) async fn status(
+    at: &Cluster,
+    context: &HostContext,
+    answers: &Answers,
+    job_ids: &[String],
+) -> Result<BTreeMap<String, JobReport>, HostError> {
+    let mut by_cluster: BTreeMap<Option<&str>, BTreeSet<&str>> = BTreeMap::new();
+    for job in job_ids {
+        // One id that is none of Slurm's would spoil the whole question.
+        if let Some((id, cluster)) = table::split_id(job) {
+            by_cluster.entry(cluster).or_default().insert(id);
+        }
+    }
+    let mut answer = BTreeMap::new();
+    let mut failed = None;
+    for (cluster, ids) in by_cluster {
+        let ids: Vec<&str> = ids.into_iter().collect();
+        match of_cluster(at, context, answers, cluster, &ids).await {
+            Ok(reports) => answer.extend(reports.into_iter().map(|(id, report)| match cluster {
+                Some(cluster) => (format!("{id};{cluster}"), report),
+                None => (id, report),
+            })),
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) if answer.is_empty() => Err(error),
+        _ => Ok(answer),
+    }
+}
+
+async fn of_cluster(
+    at: &Cluster,
+    context: &HostContext,
+    answers: &Answers,
+    cluster: Option<&str>,
+    ids: &[&str],
+) -> Result<BTreeMap<String, JobReport>, HostError> {
+    let all = answers.all(at, context, cluster).await?;
+    let mut reports: BTreeMap<String, JobReport> =
+        ids.iter().filter_map(|id| Some(((*id).to_owned(), all.get(*id)?.clone()))).collect();
+    let missing: Vec<&str> = ids.iter().copied().filter(|id| !all.contains_key(*id)).take(SINGLE).collect();
+    let mut forgotten = Vec::new();
+    for id in missing {
+        // What fails here leaves out this one, and those after it: the controller has gone meanwhile.
+        match single(at, context, cluster, id).await {
+            Ok(Some(report)) => drop(reports.insert(id.to_owned(), report)),
+            Ok(None) => forgotten.push(id),
+            Err(_) => break,
+        }
+    }
+    if forgotten.is_empty() {
+        return Ok(reports);
+    }
+    let accounted = accounting(at, context, cluster, &forgotten).await.unwrap_or_default();
+    for id in forgotten {
+        // Accounting lags: a job that it believes alive is over, for the controller says that there is none.
+        let report = accounted.get(id).filter(|report| report.state == JobState::Ended).cloned();
+        let gone = || JobReport { state: JobState::Gone, ..JobReport::default() };
+        reports.insert(id.to_owned(), report.unwrap_or_else(gone));
+    }
+    Ok(reports)
+}
+
+/// The jobs that carry these names, alive ones first, each oldest first; of a name without any, an empty list.
+///
+/// # Errors
+/// When squeue cannot be asked: then nobody can tell. Accounting that does not answer hides only jobs that are over.
+pub(super) async fn find(
+    at: &Cluster,
+    context: &HostContext,
+    cluster: Option<&str>,
+    tags: &[SessionId],
+) -> Result<BTreeMap<String, Vec<String>>, HostError> {
+    let mut answer: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for portion in tags.chunks(PORTION) {
+        let names: Vec<String> = portion.iter().map(ToString::to_string).collect();
+        let mut argv = words_of(&["squeue", "--noheader", "--states=all"]);
+        argv.push(format!("--Format={}", table::NAMES));
+        argv.push(format!("--name={}", names.join(",")));
+        let said = run(at, context, &with_cluster(argv, cluster), "", true).await?;
+        if !said.ok() || said.cut {
+            return Err(unavailable("squeue", &said));
+        }
+        let mut rows = table::names(&said.stdout);
+        let unknown = names.iter().any(|name| !rows.iter().any(|row| row.name == *name));
+        if unknown {
+            let mut argv = words_of(&["sacct", "--allocations", "--noheader", "--parsable2"]);
+            argv.push(format!("--format={}", table::ACCOUNTED_NAMES));
+            argv.push(format!("--name={}", names.join(",")));
+            // Without a begin only jobs of today are looked at.
+            argv.push("--starttime=now-30days".to_owned());
+            if let Ok(said) = run(at, context, &with_cluster(argv, cluster), "", true).await {
+                let known: BTreeSet<String> = rows.iter().map(|row| row.id.clone()).collect();
+                rows.extend(
+                    table::accounted_names(&said.stdout).into_iter().filter(|row| !known.contains(&row.id)),
+                );
+            }
+        }
+        for name in names {
+            let own = |alive: bool| rows.iter().filter(move |row| row.alive == alive);
+            let ids = own(true).chain(own(false)).filter(|row| row.name == name).map(|row| match cluster {
+                Some(cluster) => format!("{};{cluster}", row.id),
+                None => row.id.clone(),
+            });
+            answer.insert(name.clone(), ids.collect());
+        }
+    }
+    Ok(answer)
+}

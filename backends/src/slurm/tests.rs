@@ -1,0 +1,423 @@
+//! Answers as squeue(1), sacct(1), sinfo(1), sbatch(1) and sacctmgr(1) document them (Slurm 20.11 to 25.05), and odd
+//! ones that sites see. Programs are small scripts on a path of the test's own.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use wharf_core::hook::JobReport;
+use wharf_protocol::{EndCause, JobState};
+
+use super::*;
+
+const ID: &str = "k3v9x2m7q4t8w1z6b5n0";
+const OTHER: &str = "abcdefghjkmnpqrstvw1";
+
+#[test]
+fn every_job_state_has_a_meaning() {
+    use JobState::{Completing, Ended, Held, Queued, Running, Starting, Suspended, Unknown};
+    let table = [
+        ("BOOT_FAIL", "BF", Ended, Some(EndCause::NodeFailed)),
+        ("CANCELLED", "CA", Ended, Some(EndCause::Vanished)),
+        ("COMPLETED", "CD", Ended, None),
+        ("CONFIGURING", "CF", Starting, None),
+        ("COMPLETING", "CG", Completing, None),
+        ("DEADLINE", "DL", Ended, Some(EndCause::Timeout)),
+        ("FAILED", "F", Ended, None),
+        ("NODE_FAIL", "NF", Ended, Some(EndCause::NodeFailed)),
+        ("OUT_OF_MEMORY", "OOM", Ended, Some(EndCause::OutOfMemory)),
+        ("PENDING", "PD", Queued, None),
+        ("PREEMPTED", "PR", Ended, Some(EndCause::Preempted)),
+        ("RUNNING", "R", Running, None),
+        ("RESV_DEL_HOLD", "RD", Held, None),
+        ("REQUEUE_FED", "RF", Queued, None),
+        ("REQUEUE_HOLD", "RH", Held, None),
+        ("REQUEUED", "RQ", Queued, None),
+        ("RESIZING", "RS", Running, None),
+        ("REVOKED", "RV", Unknown, None),
+        ("SIGNALING", "SI", Running, None),
+        ("SPECIAL_EXIT", "SE", Held, None),
+        ("STAGE_OUT", "SO", Completing, None),
+        ("STOPPED", "ST", Suspended, None),
+        ("SUSPENDED", "S", Suspended, None),
+        ("TIMEOUT", "TO", Ended, Some(EndCause::Timeout)),
+        ("LAUNCH_FAILED", "LAUNCH_FAILED", Ended, None),
+    ];
+    for (long, short, state, cause) in table {
+        for word in [long, short] {
+            assert_eq!(words::state(word), words::Meaning { state, cause }, "{word}");
+        }
+    }
+    assert_eq!(words::state("CANCELLED by 1000").cause, Some(EndCause::Vanished));
+    assert_eq!(words::state("CANCELLED+").cause, Some(EndCause::Vanished));
+    for odd in ["", "SOMETHING_NEW", "running", "\u{1b}[31mRUNNING"] {
+        assert_eq!(words::state(odd).state, Unknown, "{odd:?}");
+    }
+}
+
+#[test]
+fn reasons_are_words_for_people_and_holds_are_told() {
+    assert_eq!(words::reason("Priority"), Some("waiting for jobs of higher priority"));
+    assert_eq!(words::reason("Resources"), Some("waiting for resources"));
+    assert_eq!(words::reason("QOSGrpCpuLimit"), Some("waiting for a limit of its quality of service"));
+    assert_eq!(words::reason("AssocGrpMemLimit"), Some("waiting for a limit of its account"));
+    assert_eq!(words::reason("None"), None);
+    assert_eq!(words::reason("SomethingNew"), None);
+    assert!(words::is_hold("JobHeldAdmin") && !words::is_hold("Priority"));
+}
+
+#[test]
+fn a_queue_is_read_and_odd_rows_spoil_nothing() {
+    let text = "\
+CLUSTER: main
+slurm_load_jobs: this is a warning that a site prints
+101|RUNNING|2|0|n1|2026-01-01T10:00:00|2026-01-01T12:30:00|None|
+102|PENDING|0|0||2026-01-02T08:00:00|N/A|Priority|
+103|PENDING|0|0||N/A|N/A|JobHeldUser|
+104|PENDING|0|0||N/A|N/A|(Nodes required for job are DOWN, DRAINED or reserved | odd)|
+105_[1-9]|PENDING|0|0||N/A|N/A|Resources|
+106+0|RUNNING|0|0|n1|N/A|N/A|None|
+107|FLYING|0|0||N/A|N/A|None|
+108|FAILED|0|1792|n[1-2]|N/A|N/A|NonZeroExitCode|
+109|SUSPENDED|x|0|n3|bad|worse|None|
+110|RUNNING|0|0|n1|2026-01-01T10:00:00|2026-01-0
+";
+    let rows = table::queue(text);
+    let ids: Vec<&str> = rows.keys().map(String::as_str).collect();
+    assert_eq!(ids, ["101", "102", "103", "104", "107", "108", "109"]);
+    let running = &rows["101"];
+    assert_eq!(
+        (running.state, running.restarts, running.reason.as_deref()),
+        (JobState::Running, Some(2), None)
+    );
+    assert_eq!(running.node.as_deref(), Some("n1"));
+    assert_eq!(running.ends_at.map(|at| at.to_string()).as_deref(), Some("2026-01-01T12:30:00Z"));
+    let waiting = &rows["102"];
+    assert_eq!(waiting.reason.as_deref(), Some("waiting for jobs of higher priority (Priority)"));
+    assert_eq!(waiting.starts_at.map(|at| at.to_string()).as_deref(), Some("2026-01-02T08:00:00Z"));
+    assert_eq!((rows["103"].state, rows["103"].starts_at), (JobState::Held, None));
+    assert_eq!(rows["104"].state, JobState::Queued);
+    assert_eq!((rows["107"].state, rows["107"].raw.as_deref()), (JobState::Unknown, Some("FLYING")));
+    assert_eq!((rows["108"].state, rows["108"].exit_code), (JobState::Ended, Some(7)));
+    assert_eq!(
+        (rows["109"].state, rows["109"].restarts, rows["109"].ends_at),
+        (JobState::Suspended, None, None)
+    );
+}
+
+#[test]
+fn accounting_tells_ends() {
+    let text = "\
+101|TIMEOUT|0:0|2026-01-01T10:00:00|2026-01-01T11:00:00|n1|None
+102|OUT_OF_MEMORY|0:125|2026-01-01T10:00:00|2026-01-01T11:00:00|n1|None
+103|CANCELLED by 1000|0:15|Unknown|2026-01-01T11:00:00|None assigned|None
+104|FAILED|3:0|2026-01-01T10:00:00|2026-01-01T11:00:00|n1|None
+101.batch|CANCELLED|0:15|2026-01-01T10:00:00|2026-01-01T11:00:00|n1|
+";
+    let rows = table::accounting(text);
+    let cause = |id: &str| rows[id].cause;
+    assert_eq!(cause("101"), Some(EndCause::Timeout));
+    assert_eq!(cause("102"), Some(EndCause::OutOfMemory));
+    assert_eq!((cause("103"), rows["103"].node.as_deref()), (Some(EndCause::Vanished), None));
+    assert_eq!((cause("104"), rows["104"].exit_code), (None, Some(3)));
+    assert_eq!(rows.len(), 4);
+}
+
+#[test]
+fn a_job_id_is_found_in_noise_or_not_at_all() {
+    assert_eq!(table::submitted("8123\n"), Some("8123"));
+    assert_eq!(table::submitted("8123;main\n"), Some("8123;main"));
+    assert_eq!(table::submitted("Welcome, 12 nodes are free\n\n8123\r\nHave a nice day\n"), Some("8123"));
+    for none in ["", "Submitted batch job 8123\n", "8123;-M\n", "8123;a b", "81230000000000", "-1"] {
+        assert_eq!(table::submitted(none), None, "{none:?}");
+    }
+    assert_eq!(table::split_id("8123;main"), Some(("8123", Some("main"))));
+    for none in ["8123_4", "8123+0", "--all", "8123;", "8123;--user=x", "1,2", "1 2"] {
+        assert_eq!(table::split_id(none), None, "{none:?}");
+    }
+}
+
+#[test]
+fn what_surely_left_nothing_is_told_and_the_rest_is_unknown() {
+    let failed = "sbatch: error: Batch job submission failed: ";
+    let table = [
+        ("Invalid partition name specified", HookErrorKind::Invalid),
+        (
+            "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",
+            HookErrorKind::Invalid,
+        ),
+        ("Requested node configuration is not available", HookErrorKind::Invalid),
+        ("Invalid account or account/partition combination specified", HookErrorKind::Denied),
+        ("User's group not permitted to use this partition", HookErrorKind::Denied),
+        ("Unable to contact slurm controller (connect failure)", HookErrorKind::Unavailable),
+        ("Slurm backup controller in standby mode", HookErrorKind::Unavailable),
+        ("Unable to contact slurm controller (receive failure)", HookErrorKind::CommandFailed),
+        ("Socket timed out on send/recv operation", HookErrorKind::CommandFailed),
+        ("Zero Bytes were transmitted or received", HookErrorKind::CommandFailed),
+        ("Something that nobody has seen", HookErrorKind::CommandFailed),
+    ];
+    for (text, kind) in table {
+        assert_eq!(words::refusal(&format!("{failed}{text}")), kind, "{text}");
+    }
+}
+
+fn job() -> Sbatch {
+    serde_json::from_value(json!({ "script": "#!/bin/sh\n", "tag": ID, "output": "/s/job.log" })).unwrap()
+}
+
+#[test]
+fn values_are_single_words_and_never_options() {
+    let mut job = job();
+    job.partition = Some("gpu".to_owned());
+    job.time = Some("90s".parse().unwrap());
+    job.memory = Some("2GiB".to_owned());
+    job.gpus = Some(0);
+    job.output = "/s/50%j/job.log".to_owned();
+    let argv = submit::argv(&job).unwrap();
+    for wanted in [
+        "--partition=gpu",
+        "--time=2",
+        "--mem=2048M",
+        "--no-requeue",
+        "--output=/s/50%%j/job.log",
+        "--export=NIL",
+    ] {
+        assert!(argv.iter().any(|word| word == wanted), "{wanted}: {argv:?}");
+    }
+    assert!(argv.contains(&format!("--job-name={ID}")) && argv.contains(&format!("--comment={ID}")));
+    assert!(!argv.iter().any(|word| word.starts_with("--gpus")), "{argv:?}");
+    for bad in ["--wrap=id", "-", "a\n#SBATCH --wrap=id", "a\0b"] {
+        job.partition = Some(bad.to_owned());
+        assert_eq!(submit::argv(&job).unwrap_err().kind, HookErrorKind::Invalid, "{bad:?}");
+    }
+    job.partition = None;
+    job.options = vec!["id".to_owned()];
+    assert_eq!(submit::argv(&job).unwrap_err().kind, HookErrorKind::Misconfigured);
+}
+
+#[test]
+fn choices_are_read() {
+    let partitions =
+        json!(table::partitions("long|up|7-00:00:00|long\nshort|up|1:00:00|short*\nold|down|infinite|old\n"));
+    assert_eq!(partitions[0]["name"], "short");
+    assert_eq!(
+        partitions[2],
+        json!({"name": "old", "available": false, "default": false, "time_limit": "infinite"})
+    );
+    let (accounts, qos) = table::associations("physics|normal,high\nphysics|normal\nchemistry|\n|x\n");
+    assert_eq!(
+        (accounts, qos),
+        (vec!["physics".into(), "chemistry".into()], vec!["normal".into(), "high".into()])
+    );
+}
+
+/// Programs of Slurm's names, in sh.
+struct Fake(tempfile::TempDir);
+
+impl Fake {
+    fn new(programs: &[(&str, &str)]) -> Self {
+        let fake = Self(tempfile::tempdir().unwrap());
+        for (name, body) in programs {
+            fake.put(name, body);
+        }
+        fake
+    }
+
+    fn put(&self, name: &str, body: &str) {
+        let path = self.0.path().join(name);
+        let fresh = path.with_extension("new");
+        let calls = self.0.path().join("calls").display().to_string();
+        std::fs::write(&fresh, format!("#!/bin/sh\necho {name} \"$@\" >> {calls}\n{body}\n")).unwrap();
+        std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::rename(fresh, path).unwrap();
+    }
+
+    fn calls(&self) -> String {
+        std::fs::read_to_string(self.0.path().join("calls")).unwrap_or_default()
+    }
+
+    async fn call(&self, function: &str, arguments: Value) -> Result<Value, HostError> {
+        self.call_within(function, arguments, Duration::from_secs(10)).await
+    }
+
+    fn context(&self, left: Duration) -> HostContext {
+        let path = format!("{}:/usr/bin:/bin", self.0.path().display());
+        HostContext {
+            session: None,
+            base: vec![
+                ("PATH".to_owned(), path),
+                ("USER".to_owned(), "alice".to_owned()),
+                ("SQUEUE_FORMAT".to_owned(), "%i".to_owned()),
+                ("SBATCH_PARTITION".to_owned(), "evil".to_owned()),
+            ],
+            programs: Vec::new(),
+            env: vec![("SLURM_CONF".to_owned(), "/site/slurm.conf".to_owned())],
+            config: serde_json::Value::Null,
+            progress: None,
+            mark: String::new(),
+            left,
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    async fn call_within(
+        &self,
+        function: &str,
+        arguments: Value,
+        left: Duration,
+    ) -> Result<Value, HostError> {
+        Slurm::new("slurm", Cluster::default()).call(function, arguments, &self.context(left)).await
+    }
+}
+
+#[tokio::test]
+async fn the_script_arrives_on_standard_input_with_a_clean_environment() {
+    let fake = Fake::new(&[(
+        "sbatch",
+        "env >&2; cat > \"$(dirname \"$0\")/script\"; env > \"$(dirname \"$0\")/env\"; echo 77",
+    )]);
+    let script = format!("#!/bin/sh\n{}exec true\n", "# long\n".repeat(40_000));
+    let answer = fake
+        .call("sbatch", json!({"script": script, "tag": ID, "output": "/s/job.log", "options": {}}))
+        .await;
+    assert_eq!(answer.unwrap(), json!({"job_id": "77"}));
+    assert_eq!(std::fs::read_to_string(fake.0.path().join("script")).unwrap(), script);
+    let env = std::fs::read_to_string(fake.0.path().join("env")).unwrap();
+    assert!(env.contains("SLURM_CONF=/site/slurm.conf\n"), "{env}");
+    assert!(
+        !env.contains("SQUEUE_FORMAT") && !env.contains("SBATCH_PARTITION") && !env.contains("TZ="),
+        "{env}"
+    );
+}
+
+#[tokio::test]
+async fn a_submit_is_sure_or_unknown() {
+    let job = json!({"script": "#!/bin/sh\n", "tag": ID, "output": "/s/job.log"});
+    let table = [
+        ("echo nothing", HookErrorKind::CommandFailed),
+        ("echo 77; echo 'Invalid partition name specified' >&2; exit 1", HookErrorKind::CommandFailed),
+        ("kill -9 $$", HookErrorKind::CommandFailed),
+        (
+            "echo 'sbatch: error: Batch job submission failed: Invalid qos specification' >&2; exit 1",
+            HookErrorKind::Invalid,
+        ),
+    ];
+    for (body, kind) in table {
+        let error = Fake::new(&[("sbatch", body)]).call("sbatch", job.clone()).await.unwrap_err();
+        assert_eq!(error.kind, kind, "{body}: {error}");
+    }
+    let slow = Fake::new(&[("sbatch", "exec sleep 30")]);
+    let error = slow.call_within("sbatch", job.clone(), Duration::from_millis(600)).await.unwrap_err();
+    assert_eq!(error.kind, HookErrorKind::Timeout);
+}
+
+#[tokio::test]
+async fn only_slurms_own_word_makes_a_job_gone() {
+    let squeue = r#"case "$*" in
+  *--user=alice*) echo '1|RUNNING|0|0|n1|N/A|N/A|None|'; echo '9|RUNNING|0|0|n1|N/A|N/A|None|' ;;
+  *--jobs=2) echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1 ;;
+  *--jobs=3) echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1 ;;
+  *--jobs=4) echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1 ;;
+esac"#;
+    let fake = Fake::new(&[("squeue", squeue), ("sacct", "echo '2|TIMEOUT|0:0|a|b|n1|None'")]);
+    let answer = fake.call("status", json!({"job_ids": ["1", "2", "3", "4", "x y"]})).await.unwrap();
+    assert_eq!(answer["1"]["state"], "running");
+    assert_eq!((&answer["2"]["state"], &answer["2"]["cause"]), (&json!("ended"), &json!("timeout")));
+    assert_eq!(answer["3"], json!({"state": "gone"}));
+    assert_eq!(answer.as_object().unwrap().len(), 3, "{answer}");
+}
+
+#[tokio::test]
+async fn silence_and_glitches_are_no_answer() {
+    for body in [
+        "",
+        "exit 1",
+        "echo 'Socket timed out' >&2; exit 1",
+        "head -c 20000000 /dev/zero",
+        "echo half|a|line",
+    ] {
+        let fake = Fake::new(&[("squeue", body), ("sacct", "exit 1")]);
+        let answer = fake.call("status", json!({"job_ids": ["1", "2"]})).await;
+        assert!(answer.as_ref().map_or(true, |answer| *answer == json!({})), "{body}: {answer:?}");
+    }
+    let squeue = r#"case "$*" in *--jobs=1*) echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1 ;; esac"#;
+    let gone = Fake::new(&[("squeue", squeue), ("sacct", "exit 1")]);
+    assert_eq!(
+        gone.call("status", json!({"job_ids": ["1"]})).await.unwrap(),
+        json!({"1": {"state": "gone"}})
+    );
+}
+
+#[tokio::test]
+async fn one_question_serves_many_jobs() {
+    let fake = Fake::new(&[(
+        "squeue",
+        "for i in $(seq 1 500); do echo \"$i|PENDING|0|0||N/A|N/A|Priority|\"; done",
+    )]);
+    let ids: Vec<String> = (1..=500).map(|id| id.to_string()).collect();
+    let answer = fake.call("status", json!({"job_ids": ids})).await.unwrap();
+    assert_eq!((answer.as_object().unwrap().len(), fake.calls().lines().count()), (500, 1));
+}
+
+#[tokio::test]
+async fn templates_that_ask_together_share_one_question() {
+    let fake = Fake::new(&[(
+        "squeue",
+        "sleep 0.2; for i in 1 2 3; do echo \"$i|PENDING|0|0||N/A|N/A|Priority|\"; done",
+    )]);
+    let slurm = Slurm::new("slurm", Cluster::default());
+    let ask = async |id: &str| {
+        let mut context = fake.context(Duration::from_secs(10));
+        context.mark = format!("instance:{id}");
+        context.base.push(("WHARF_INSTANCE".to_owned(), context.mark.clone()));
+        slurm.call("status", json!({"job_ids": [id]}), &context).await.unwrap()
+    };
+    let (one, two, three) = tokio::join!(ask("1"), ask("2"), ask("3"));
+    assert_eq!(
+        (&one["1"]["state"], &two["2"]["state"], &three["3"]["state"]),
+        (&json!("queued"), &json!("queued"), &json!("queued"))
+    );
+    assert_eq!(fake.calls().lines().count(), 1, "{}", fake.calls());
+}
+
+#[tokio::test]
+async fn jobs_are_found_by_tag_and_a_failed_look_says_nothing() {
+    let rows = format!(
+        "echo '12|PENDING|2026-01-01T10:00:01|{ID}|'; echo '7|CANCELLED|2026-01-01T10:00:00|{ID}|'; echo '5|RUNNING|2026-01-01T09:00:00|{ID}x|'"
+    );
+    let fake = Fake::new(&[
+        ("squeue", &rows),
+        ("sacct", "echo '3|FAILED|2025-12-31T10:00:00|abcdefghjkmnpqrstvw1'"),
+    ]);
+    let answer = fake.call("find", json!({"tags": [ID, OTHER]})).await.unwrap();
+    assert_eq!(answer, json!({ID: ["12", "7"], OTHER: ["3"]}));
+    let none = Fake::new(&[("squeue", ""), ("sacct", "exit 1")]);
+    assert_eq!(none.call("find", json!({"tags": [ID]})).await.unwrap(), json!({ID: false}));
+    let down = Fake::new(&[(
+        "squeue",
+        "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1",
+    )]);
+    assert_eq!(down.call("find", json!({"tags": [ID]})).await.unwrap_err().kind, HookErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_cancel_is_judged_job_by_job() {
+    let body = "echo 'scancel: error: Kill job error on job id 2: Access/permission denied' >&2
+echo 'scancel: error: Kill job error on job id 3: Invalid job id specified' >&2; exit 1";
+    let fake = Fake::new(&[("scancel", body)]);
+    let answer = fake.call("scancel", json!({"job_ids": ["1", "2", "3"]})).await.unwrap();
+    assert_eq!((&answer["1"], &answer["3"]), (&json!({}), &json!({})), "{answer}");
+    assert_eq!(answer["2"]["error"]["kind"], "denied");
+    fake.put(
+        "scancel",
+        "echo 'scancel: error: Unable to contact slurm controller (connect failure)' >&2; exit 1",
+    );
+    let answer = fake.call("scancel", json!({"job_ids": ["1", "2"]})).await.unwrap();
+    for id in ["1", "2"] {
+        assert_eq!(answer[id]["error"]["kind"], "unavailable", "{answer}");
+    }
+}
+
+#[test]
+fn reports_leave_out_what_is_not_known() {
+    let report = JobReport { state: JobState::Running, ..JobReport::default() };
+    assert_eq!(reports(&[("1".to_owned(), report)].into()), json!({"1": {"state": "running"}}));
+}

@@ -1,0 +1,219 @@
+//! Slurm's words: job states, reasons for waiting, and what an error text means. Pure.
+//!
+//! States and reasons as in squeue(1) and slurm/slurm.h of 20.11 to 25.05; a word that is not here is a state that
+//! nobody can tell, and a reason that is shown as it is.
+
+use wharf_core::hook::HookErrorKind;
+use wharf_protocol::{EndCause, JobState};
+
+/// What a state means: ours, and the cause when it is an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Meaning {
+    pub(super) state: JobState,
+    pub(super) cause: Option<EndCause>,
+}
+
+const fn alive(state: JobState) -> Meaning {
+    Meaning { state, cause: None }
+}
+
+const fn ended(cause: Option<EndCause>) -> Meaning {
+    Meaning { state: JobState::Ended, cause }
+}
+
+/// Reads a state, long or compact, with whatever follows it (`CANCELLED by 1000`, `CANCELLED+`).
+pub(super) fn state(word: &str) -> Meaning {
+    let word = word.split_whitespace().next().unwrap_or_default().trim_end_matches('+');
+    match word {
+        "PENDING" | "PD" | "REQUEUED" | "RQ" | "REQUEUE_FED" | "RF" => alive(JobState::Queued),
+        "REQUEUE_HOLD" | "RH" | "SPECIAL_EXIT" | "SE" | "RESV_DEL_HOLD" | "RD" => alive(JobState::Held),
+        "CONFIGURING" | "CF" | "POWER_UP_NODE" => alive(JobState::Starting),
+        "RUNNING" | "R" | "RESIZING" | "RS" | "SIGNALING" | "SI" => alive(JobState::Running),
+        "SUSPENDED" | "S" | "STOPPED" | "ST" => alive(JobState::Suspended),
+        "COMPLETING" | "CG" | "STAGE_OUT" | "SO" => alive(JobState::Completing),
+        "COMPLETED" | "CD" | "FAILED" | "F" | "LAUNCH_FAILED" | "RECONFIG_FAIL" => ended(None),
+        // By somebody outside Wharf; who asked for it himself is told "terminated" before this is looked at.
+        "CANCELLED" | "CA" => ended(Some(EndCause::Vanished)),
+        "TIMEOUT" | "TO" | "DEADLINE" | "DL" => ended(Some(EndCause::Timeout)),
+        "OUT_OF_MEMORY" | "OOM" => ended(Some(EndCause::OutOfMemory)),
+        "NODE_FAIL" | "NF" | "BOOT_FAIL" | "BF" => ended(Some(EndCause::NodeFailed)),
+        "PREEMPTED" | "PR" => ended(Some(EndCause::Preempted)),
+        // Another cluster of the federation may have it.
+        _ => alive(JobState::Unknown),
+    }
+}
+
+/// Why a job waits, in words; `None` for reasons that say nothing (`None`) and for ones that nobody knows.
+pub(super) fn reason(word: &str) -> Option<&'static str> {
+    let qos = word.starts_with("QOS");
+    let association = word.starts_with("Assoc");
+    Some(match word {
+        "Priority" => "waiting for jobs of higher priority",
+        "Resources" => "waiting for resources",
+        "Dependency" => "waiting for another job",
+        "DependencyNeverSatisfied" => "waits for another job that will never fit: it cannot start",
+        "BeginTime" => "waiting for the time at which it may begin",
+        "JobHeldUser" => "held by its user",
+        "JobHeldAdmin" => "held by an administrator",
+        "JobHoldMaxRequeue" => "held: it was put back into the queue too often",
+        "JobArrayTaskLimit" => "waiting for other tasks of its array",
+        "JobLaunchFailure" => "could not be launched; the administrator has to look",
+        "launch_failed_requeued_held" | "launch failed requeued held" => "held: it could not be launched",
+        "NodeDown" | "ReqNodeNotAvail" | "NodesDown" => "waiting for a node that is down or reserved",
+        "Nodes_required_for_job_are_DOWN" => "waiting for nodes that are down or reserved",
+        "PartitionDown" => "its partition is down",
+        "PartitionInactive" => "its partition takes no jobs now",
+        "PartitionNodeLimit" => "asks for more than its partition has",
+        "PartitionTimeLimit" => "asks for more time than its partition gives",
+        "PartitionConfig" => "does not fit its partition",
+        "Licenses" => "waiting for a licence",
+        "Reservation" => "waiting for its reservation",
+        "ReservationDeleted" => "held: its reservation was deleted",
+        "InvalidAccount" => "its account is not valid (any more)",
+        "InvalidQOS" => "its quality of service is not valid (any more)",
+        "AccountNotAllowed" => "its account may not use the partition",
+        "AccountingPolicy" => "waiting for a limit of its account",
+        "BadConstraints" => "no node can ever fit what it asks for",
+        "Cleaning" => "waiting until its last run is cleaned up",
+        "Prolog" => "its node is being prepared",
+        "SystemFailure" => "failed by the system",
+        "TimeLimit" => "its time was up",
+        "InactiveLimit" => "was idle for too long",
+        "NonZeroExitCode" => "ended with an error",
+        "RaisedSignal" => "was ended by a signal",
+        "OutOfMemory" => "was ended for memory",
+        "FedJobLock" => "waiting for the clusters of its federation",
+        "FrontEndDown" => "waiting for a front end",
+        "BurstBufferResources" | "BurstBufferStageIn" | "BurstBufferOperation" => {
+            "waiting for the burst buffer"
+        }
+        "QOSNotAllowed" => "its quality of service may not be used here",
+        "QOSJobLimit" => "waiting for the job limit of its quality of service",
+        "QOSResourceLimit" => "waiting for a resource limit of its quality of service",
+        "QOSTimeLimit" => "waiting for the time limit of its quality of service",
+        "QOSUsageThreshold" => "waiting until usage falls below its quality of service's threshold",
+        "AssociationJobLimit" | "AssocMaxJobsLimit" => "waiting for the job limit of its account",
+        "AssociationResourceLimit" => "waiting for a resource limit of its account",
+        "AssociationTimeLimit" => "waiting for the time limit of its account",
+        "MaxMemPerLimit" => "asks for more memory than is allowed",
+        _ if word.contains("ReqNodeNotAvail") => "waiting for a node that is down or reserved",
+        _ if qos => "waiting for a limit of its quality of service",
+        _ if association => "waiting for a limit of its account",
+        _ if word.starts_with("MaxJobs") || word.starts_with("MaxSubmit") => "waiting for a limit of jobs",
+        _ => return None,
+    })
+}
+
+/// Whether a waiting job with this reason waits for a person rather than for its turn.
+pub(super) fn is_hold(word: &str) -> bool {
+    matches!(word, "JobHeldUser" | "JobHeldAdmin" | "JobHoldMaxRequeue" | "ReservationDeleted")
+        || word.contains("requeued held")
+        || word == "launch_failed_requeued_held"
+}
+
+/// Whether the text says that Slurm surely knows no such job.
+pub(super) fn is_no_such_job(text: &str) -> bool {
+    text.contains("Invalid job id specified") || text.contains("Invalid job id ")
+}
+
+/// Whether a text is the controller's (or the database's) absence, or a glitch on the way: nobody can tell.
+pub(super) fn is_absence(text: &str) -> bool {
+    [
+        "Unable to contact slurm controller",
+        "Unable to establish controller machine",
+        "Unable to contact",
+        "Socket timed out",
+        "Connection refused",
+        "Connection timed out",
+        "standby mode",
+        "Zero Bytes were transmitted",
+        "Unexpected message received",
+        "communication connection failure",
+        "Problem talking to the database",
+        "slurmdbd",
+        "Resource temporarily unavailable",
+        "Could not authenticate",
+        "Protocol authentication error",
+        "Munge",
+        "MUNGE",
+    ]
+    .iter()
+    .any(|known| text.contains(known))
+}
+
+/// What a failed sbatch means. Only what surely left nothing in the queue has a kind of its own; anything else is
+/// `command_failed`: the job is looked for.
+pub(super) fn refusal(text: &str) -> HookErrorKind {
+    let says = |known: &[&str]| known.iter().any(|known| text.contains(known));
+    // The connection was never made, so nothing was sent.
+    if says(&["controller (connect failure)", "Unable to establish controller machine", "standby mode"]) {
+        return HookErrorKind::Unavailable;
+    }
+    // The request was on its way, or may have been.
+    if says(&[
+        "(receive failure)",
+        "(send failure)",
+        "(shutdown failure)",
+        "Socket timed out",
+        "Zero Bytes",
+        "Unexpected message",
+        "Unable to contact slurm controller",
+        "Connection reset",
+        "Broken pipe",
+    ]) {
+        return HookErrorKind::CommandFailed;
+    }
+    // munge refuses before anything is sent.
+    if says(&["Munge encode failed", "Failed to access \"/run/munge", "Resource temporarily unavailable"]) {
+        return HookErrorKind::Unavailable;
+    }
+    if says(&[
+        "Access/permission denied",
+        "Permission denied",
+        "User's group not permitted",
+        "Job has invalid credential",
+        "Invalid account or account/partition combination",
+        "not permitted to use this partition",
+        "Submission not allowed",
+    ]) {
+        return HookErrorKind::Denied;
+    }
+    if says(&[
+        "invalid partition specified",
+        "Invalid partition name",
+        "Invalid account",
+        "Invalid qos",
+        "Invalid feature",
+        "Invalid license",
+        "Invalid generic resource",
+        "Invalid Trackable RESource",
+        "Invalid wckey",
+        "Invalid node name",
+        "Invalid node count",
+        "Invalid number of tasks",
+        "Invalid time limit",
+        "Invalid --time",
+        "Invalid --mem",
+        "invalid memory constraint",
+        "Requested reservation is invalid",
+        "Requested reservation not",
+        "Requested node configuration is not available",
+        "Requested time limit is invalid",
+        "Requested partition configuration not available",
+        "Node count specification invalid",
+        "CPU count per node can not be satisfied",
+        "Memory specification can not be satisfied",
+        "More processors requested than permitted",
+        "Job violates accounting/QOS policy",
+        "Invalid job array specification",
+        "Pathname of a file, directory or other parameter too long",
+        "Script is empty",
+        "Required node not available",
+        "Required partition not available",
+        "unrecognized option",
+        "invalid option",
+    ]) {
+        return HookErrorKind::Invalid;
+    }
+    HookErrorKind::CommandFailed
+}

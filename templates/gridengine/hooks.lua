@@ -1,0 +1,204 @@
+-- Sessions as batch jobs of Grid Engine. A job carries the session's id as its name (-N) and is found by it.
+local hooks = {}
+
+local units = require "lib.units"
+
+-- What Grid Engine says when the master is away or slow: nobody can tell.
+local function is_absent(text)
+  return re.test(text, "(?i)unable to contact|unable to send message|can't (connect|resolve)|got no connection|commlib|timeout|cl_com|communication error|no response")
+end
+
+local function read(argv)
+  local run = host.exec { argv = argv, effect = "read" }
+  if run.status ~= 0 then
+    host.fail("unavailable", "Grid Engine cannot be asked: " .. argv[1] .. ": " .. run.stderr)
+  end
+  return run.stdout
+end
+
+function hooks.options()
+  local run = host.exec { argv = { "qconf", "-sql" }, effect = "read" }
+  if run.status ~= 0 then
+    return {}
+  end
+  return { queue = lines(run.stdout) }
+end
+
+function hooks.submit(req)
+  local params, config = req.session.params, req.config
+  local argv = {
+    "qsub", "-terse", "-S", "/bin/sh", "-N", req.session.id, "-r", "n", "-notify", "-j", "y",
+    "-o", req.monitor.dir .. "/job.log", "-wd", req.monitor.dir,
+  }
+  local function add(...)
+    for _, word in ipairs({ ... }) do
+      table.insert(argv, word)
+    end
+  end
+  if params.queue then add("-q", params.queue) end
+  if params.project then add("-P", params.project) end
+  if params.cores and params.cores > 1 then add("-pe", config.parallel_environment, tostring(params.cores)) end
+  if params.memory then add("-l", config.memory_resource .. "=" .. tostring(units.bytes(params.memory))) end
+  if params.time then add("-l", "h_rt=" .. tostring(units.seconds(params.time))) end
+  if params.gpus and params.gpus > 0 then add("-l", config.gpu_resource .. "=" .. tostring(params.gpus)) end
+  for _, word in ipairs(config.options or {}) do
+    add(word)
+  end
+  local script = host.render("job.sh.j2", {
+    argv = req.monitor.argv,
+    env = req.monitor.env,
+    before = req.job and req.job.before or {},
+  })
+  local run = host.exec { argv = argv, stdin = script, effect = "write" }
+  local id = nil
+  for _, line in ipairs(lines(run.stdout)) do
+    -- Banners come before the id; an array's id goes on with a dot.
+    local found = re.match(line, "^\\s*([0-9]{1,10})(?:\\.[0-9:-]+)?\\s*$")
+    if found then
+      id = found[1]
+    end
+  end
+  if run.status == 0 and id then
+    return { job_id = id }
+  end
+  local said = run.stderr .. run.stdout
+  if run.status ~= 0 and not id then
+    if re.test(said, "(?i)unable to contact qmaster|can't connect|connection refused") then
+      host.fail("unavailable", "Grid Engine takes no jobs now: " .. said)
+    end
+    if not is_absent(said) then
+      if re.test(said, "(?i)has no permission|access denied|not allowed|denied: (host|user)|no access") then
+        host.fail("denied", "Grid Engine refused the job: " .. said)
+      end
+      if re.test(said, "(?i)unable to run job|unknown (resource|queue|project)|does not exist|invalid|job rejected") then
+        host.fail("invalid", "Grid Engine refused the job: " .. said)
+      end
+    end
+  end
+  -- Nobody knows whether there is a job: it is looked for by its name.
+  error("qsub: " .. said)
+end
+
+-- Every job of the user: {[id] = {name, state, node, since}}. `qstat -r` gives the whole name in a line of its own.
+local function all_jobs()
+  local jobs, current, order = {}, nil, {}
+  for _, line in ipairs(lines(read { "qstat", "-r", "-u", "*" })) do
+    local row = re.match(line, "^\\s*(\\d{1,10})\\s+\\S+\\s+\\S+\\s+\\S+\\s+([A-Za-z]{1,8})\\s+\\d+/\\d+/\\d+\\s+[0-9:]+\\s*(\\S*@\\S+)?")
+    if row then
+      current = { id = row[1], state = row[2], node = row[3] and re.match(row[3], "@(.*)$")[1] or nil }
+      if not jobs[row[1]] then
+        jobs[row[1]] = current
+        table.insert(order, current)
+      end
+    elseif re.test(line, "^\\s*\\d+\\s+[0-9.]+\\s") then
+      -- A job that cannot be read, such as one with blanks in its name: what follows is not the last one's.
+      current = nil
+    else
+      local name = re.match(line, "^\\s*Full jobname:\\s+(\\S+)\\s*$")
+      if name and current then
+        current.name = name[1]
+      end
+    end
+  end
+  return jobs, order
+end
+
+function hooks.find(req)
+  local answer, by_name = {}, {}
+  local _, order = all_jobs()
+  for _, job in ipairs(order) do
+    if job.name then
+      by_name[job.name] = by_name[job.name] or {}
+      table.insert(by_name[job.name], job.id)
+    end
+  end
+  for _, session in ipairs(req.sessions) do
+    local ids = by_name[session.id]
+    if ids then
+      table.sort(ids, function(one, other) return tonumber(one) < tonumber(other) end)
+    end
+    answer[session.id] = ids or false
+  end
+  return answer
+end
+
+-- States are sets of letters; what weighs most comes first.
+local function meaning(state)
+  if re.test(state, "E") then return "held", "its job is in an error state" end
+  if re.test(state, "h") then return "held", "held until somebody releases it" end
+  if re.test(state, "d") then return "completing" end
+  if re.test(state, "[sST]") then return "suspended" end
+  if re.test(state, "^[rR]*r$|^Rr$") then return "running" end
+  if re.test(state, "t") then return "starting" end
+  if re.test(state, "^R?qw$|^w$") then return "queued", "waiting in the queue" end
+  return "unknown"
+end
+
+-- What became of a job that is not in the list; nil when nobody can tell.
+local function account(id)
+  local there = host.exec { argv = { "qstat", "-j", id }, effect = "read" }
+  if there.status == 0 or not re.test(there.stderr .. there.stdout, "(?i)do not exist") then
+    return nil
+  end
+  local run = host.exec { argv = { "qacct", "-j", id }, effect = "read" }
+  if run.status ~= 0 then
+    return { state = "gone" }
+  end
+  local failed = re.match(run.stdout, "(?m)^failed\\s+(\\d+)")
+  local code = re.match(run.stdout, "(?m)^exit_status\\s+(\\d+)")
+  local report = { state = "ended", raw = "finished" }
+  if code then
+    report.exit_code = tonumber(code[1])
+  end
+  if failed and failed[1] == "100" then
+    report.raw = "killed"
+    local limit = re.match(run.stdout, "(?m)^category\\s.*h_rt=(\\d+)")
+    local clock = re.match(run.stdout, "(?m)^ru_wallclock\\s+(\\d+)")
+    if limit and clock and tonumber(clock[1]) >= tonumber(limit[1]) then
+      report.cause = "timeout"
+    end
+  end
+  return report
+end
+
+function hooks.status(req)
+  local jobs = all_jobs()
+  local answer, asked = {}, 0
+  for _, job in ipairs(req.jobs) do
+    local seen = jobs[job.job_id]
+    if seen then
+      local state, reason = meaning(seen.state)
+      answer[job.job_id] = { state = state, raw = seen.state, reason = reason, node = seen.node }
+    elseif asked < 20 then
+      asked = asked + 1
+      answer[job.job_id] = account(job.job_id)
+    end
+  end
+  return answer
+end
+
+function hooks.terminate(req)
+  local ids = req.job_id and { req.job_id } or hooks.find({ sessions = { req.session } })[req.session.id]
+  if not ids then
+    return {}
+  end
+  local argv = { "qdel" }
+  for _, id in ipairs(ids) do
+    table.insert(argv, id)
+  end
+  local run = host.exec { argv = argv, effect = "write" }
+  local said = run.stderr .. run.stdout
+  if run.status ~= 0 and not re.test(said, "(?i)does not exist|already in deletion|registered the job") then
+    if re.test(said, "(?i)not allowed|denied|no permission") then
+      host.fail("denied", "qdel: " .. said)
+    end
+    host.fail("unavailable", "qdel: " .. said)
+  end
+  return {}
+end
+
+function hooks.logs(req)
+  return { path = req.dir .. "/job.log" }
+end
+
+return hooks

@@ -1,0 +1,197 @@
+//! A real Slurm of four nodes with accounting, one for all tests of a run.
+//!
+//! `tests/slurm/up` brings it up; how tests share it is in [`crate::site`].
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::fs::FlockOperation;
+
+use crate::site::{Site, run_script, script};
+use crate::wait::{Probe, until};
+use crate::{Home, Template};
+
+/// The cluster, while a test uses it.
+#[derive(Debug)]
+pub struct Slurm {
+    dir: PathBuf,
+    _site: Site,
+}
+
+#[track_caller]
+fn bring_up(dir: &Path) {
+    run_script(&[script("slurm/up").as_os_str(), dir.as_os_str()], &dir.with_extension("log"));
+}
+
+impl Slurm {
+    /// Together with other tests.
+    #[track_caller]
+    pub fn shared() -> Self {
+        Self::up(FlockOperation::LockShared)
+    }
+
+    /// Without any other test.
+    #[track_caller]
+    pub fn alone() -> Self {
+        Self::up(FlockOperation::LockExclusive)
+    }
+
+    #[track_caller]
+    fn up(how: FlockOperation) -> Self {
+        let dir = |base: &Path| base.join("cluster");
+        let site = Site::open(
+            "slurm",
+            how,
+            |base| bring_up(&dir(base)),
+            |base| vec![script("slurm/down").into(), dir(base).into()],
+        );
+        Self { dir: dir(site.base()), _site: site }
+    }
+
+    /// Brings up what is not up.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[track_caller]
+    pub fn repair(&self) {
+        bring_up(&self.dir);
+    }
+
+    /// `SLURM_CONF`.
+    pub fn conf(&self) -> String {
+        self.dir.join("etc/slurm.conf").display().to_string()
+    }
+
+    /// A template that extends the shipped one for this cluster: `config` are lines of its `[config]`.
+    pub fn template(&self, name: &str, config: &str) -> Template {
+        self.template_with(name, config, "")
+    }
+
+    /// With lines of `[hooks]` too.
+    pub fn template_with(&self, name: &str, config: &str, hooks: &str) -> Template {
+        Template::new(name).toml(&format!(
+            "api = 1\nextends = \"slurm\"\n[config]\n{config}\n[timeouts]\npoll = \"1s\"\nsettle = \"4s\"\n\
+             submit = \"10s\"\n[hooks]\nenv = {{ SLURM_CONF = \"{}\" }}\n{hooks}\n",
+            self.conf()
+        ))
+    }
+
+    /// A program that stands in for one of Slurm's: `real` runs the real one. Each call adds a line to `FILE.calls`.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn wrapper(&self, home: &Home, name: &str, body: &str) -> PathBuf {
+        let path = home.path().join(format!("{name}-wrapper"));
+        let real = std::env::var("PATH").unwrap_or_default();
+        let real = real.split(':').map(|dir| Path::new(dir).join(name)).find(|path| path.is_file());
+        let real = real.unwrap_or_else(|| panic!("{name} is not installed"));
+        let text = format!(
+            "#!/bin/sh\necho \"$$\" >> '{calls}'\nreal() {{ '{real}' \"$@\"; }}\n{body}\n",
+            calls = path.with_extension("calls").display(),
+            real = real.display(),
+        );
+        fs::write(&path, text).expect("our own directory takes files");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("it is ours");
+        path
+    }
+
+    /// How often a wrapper was called.
+    pub fn calls(wrapper: &Path) -> usize {
+        fs::read_to_string(wrapper.with_extension("calls")).unwrap_or_default().lines().count()
+    }
+
+    /// Runs one of Slurm's commands; whether it succeeded, and what it said.
+    ///
+    /// # Panics
+    /// When it is not installed.
+    #[track_caller]
+    pub fn command(&self, argv: &[&str]) -> (bool, String) {
+        let output = Command::new(argv[0])
+            .args(&argv[1..])
+            .env("SLURM_CONF", self.conf())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap_or_else(|error| panic!("{argv:?}: {error}"));
+        let text =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.success(), text)
+    }
+
+    /// As [`Self::command`], which has to succeed.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[track_caller]
+    pub fn run(&self, argv: &[&str]) -> String {
+        let (good, text) = self.command(argv);
+        assert!(good, "{argv:?}: {text}");
+        text
+    }
+
+    /// Every job that ever carried this name: id and state, alive or not.
+    #[track_caller]
+    pub fn jobs(&self, name: &str) -> Vec<(String, String)> {
+        let name = format!("--name={name}");
+        let text = self.run(&["squeue", "--noheader", "--states=all", &name, "--format=%i %T"]);
+        let rows = text.lines().filter_map(|line| line.trim().split_once(' '));
+        rows.map(|(id, state)| (id.to_owned(), state.to_owned())).collect()
+    }
+
+    /// Waits until the only job of that name is in one of these states; its id.
+    #[track_caller]
+    pub fn await_job(&self, name: &str, states: &[&str]) -> String {
+        until(&format!("job {name} is {states:?}"), Duration::from_secs(40), || {
+            match self.jobs(name).as_slice() {
+                [(id, state)] if states.contains(&state.as_str()) => Probe::Ready(id.clone()),
+                other => Probe::NotYet(format!("{other:?}")),
+            }
+        })
+    }
+
+    /// Ends the controller and waits until it is gone.
+    #[track_caller]
+    pub fn stop_controller(&self) {
+        self.end("slurmctld", rustix::process::Signal::TERM);
+    }
+
+    /// Ends a node's daemon as a crash would; what runs there lives on, and nobody answers for it.
+    #[track_caller]
+    pub fn kill_node(&self, node: &str) {
+        self.end(&format!("slurmd.{node}"), rustix::process::Signal::KILL);
+    }
+
+    #[track_caller]
+    fn end(&self, daemon: &str, signal: rustix::process::Signal) {
+        let file = self.dir.join(format!("run/{daemon}.pid"));
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let pid: i32 = text.trim().parse().unwrap_or_else(|_| panic!("{daemon} does not run: {text:?}"));
+        crate::processes::send(pid, signal);
+        until(&format!("{daemon} is gone"), Duration::from_secs(30), || {
+            let gone = !Path::new(&format!("/proc/{pid}")).exists();
+            Probe::when(gone, (), || format!("pid {pid}"))
+        });
+    }
+}
+
+impl Drop for Slurm {
+    fn drop(&mut self) {
+        // Jobs whose launcher's home has been removed: nobody else will end them.
+        let Ok(output) = Command::new("squeue")
+            .args(["--noheader", "--format=%i %Z"])
+            .env("SLURM_CONF", self.conf())
+            .output()
+        else {
+            return;
+        };
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let left =
+            text.lines().filter_map(|line| line.split_once(' ')).filter(|(_, dir)| !Path::new(dir).exists());
+        let ids: Vec<&str> = left.map(|(id, _)| id).collect();
+        if !ids.is_empty() {
+            _ = Command::new("scancel").args(&ids).env("SLURM_CONF", self.conf()).status();
+        }
+    }
+}
