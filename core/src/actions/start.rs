@@ -187,7 +187,8 @@ impl Launcher {
             Err(Problem::new(
                 ErrorCode::Forbidden,
                 format!("you may not start sessions from the template {name}"),
-            ))
+            )
+            .hint("ask its administrator to let you in, or choose another: `wharf template list`"))
         }
     }
 
