@@ -5,16 +5,21 @@ local hooks = {}
 ---@param req wharf.SubmitRequest
 ---@return wharf.SubmitResult
 function hooks.submit(req)
+  -- The first tsp of all starts the queue's server, which goes by its command line from then on: a neutral one.
+  local server = host.exec { argv = { "tsp", "-l" }, effect = "read" }
+  if server.status ~= 0 then
+    host.fail("unavailable", "Task Spooler does not answer: " .. server.stderr)
+  end
   local argv = { "tsp", "-B", "-L", req.session.id, "-N", tostring(req.session.params.slots) }
   for _, word in ipairs(req.monitor.argv) do
     table.insert(argv, word)
   end
   local run = host.exec { argv = argv, env = req.monitor.env, effect = "write" }
+  if re.test(run.stderr, "queue full") then
+    -- Surely not in the queue: it is tried again later.
+    host.fail("unavailable", "the queue of Task Spooler is full")
+  end
   if run.status ~= 0 then
-    if re.test(run.stderr, "queue full|server didn't come up") then
-      -- Surely not in the queue: it is tried again later.
-      host.fail("unavailable", "Task Spooler takes no job: " .. run.stderr)
-    end
     -- Nobody knows whether there is a job: the launcher asks find.
     error("tsp: " .. run.stderr)
   end

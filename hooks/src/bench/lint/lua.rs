@@ -64,6 +64,8 @@ fn requests(file: &str, tokens: &[Token], out: &mut Vec<Finding>) {
         .collect();
     for (index, (from, hook, request)) in heads.iter().enumerate() {
         let to = heads.get(index + 1).map_or(tokens.len(), |(next, ..)| *next);
+        // Another function that calls something of its own by that name ends the look.
+        let to = (*from + 1..to).find(|here| binds(tokens, *here, request)).unwrap_or(to);
         let known = shapes::members_of(*hook);
         for here in *from + 1..to {
             let whole = at(tokens, here, request) && at(tokens, here + 1, ".");
@@ -82,6 +84,16 @@ fn requests(file: &str, tokens: &[Token], out: &mut Vec<Finding>) {
             }
         }
     }
+}
+
+/// Whether a function begins there that has a parameter of that name.
+fn binds(tokens: &[Token], here: usize, name: &str) -> bool {
+    at(tokens, here, "function")
+        && tokens[here..]
+            .iter()
+            .skip_while(|token| !token.is("("))
+            .take_while(|token| !token.is(")"))
+            .any(|token| token.is(name))
 }
 
 fn unknown_member(file: &str, whose: &str, member: &Token, known: &[String]) -> Option<Finding> {
