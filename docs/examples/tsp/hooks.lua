@@ -10,7 +10,8 @@ function hooks.submit(req)
   if server.status ~= 0 then
     host.fail("unavailable", "Task Spooler does not answer: " .. server.stderr)
   end
-  local argv = { "tsp", "-B", "-L", req.session.id, "-N", tostring(req.session.params.slots) }
+  -- tsp goes into the background to wait for its turn: in a session of its own, as a hook's group is ended with it.
+  local argv = { "setsid", "--wait", "tsp", "-B", "-L", req.session.id, "-N", tostring(req.session.params.slots) }
   for _, word in ipairs(req.monitor.argv) do
     table.insert(argv, word)
   end
