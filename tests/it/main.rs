@@ -29,6 +29,7 @@ mod site_templates;
 mod storage;
 mod streams;
 mod submit;
+mod task_spooler;
 mod template_bench;
 mod terminate;
 mod terminate_running;
