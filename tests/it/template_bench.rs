@@ -182,8 +182,8 @@ fn five_mistakes_get_five_precise_findings_in_one_run() {
     let output = home.cli(&["template", "check", &dir]);
     let said: Vec<&str> = output.exits(6).stdout.lines().collect();
     let wanted = [
-        ("template.toml:4: error: ", "`string`"),
-        ("template.toml:6: error: ", "`poll`"),
+        ("template.toml:4: error: ", "did you mean \"string\"?"),
+        ("template.toml:6: error: ", "did you mean `poll`?"),
         ("hooks.lua:3: error: ", "did you mean `mysub`?"),
         ("hooks.lua:4: error: ", "did you mean `params`?"),
         ("hooks.lua:7: error: ", "did you mean `host`?"),
