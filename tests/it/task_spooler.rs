@@ -21,17 +21,20 @@ fn docs() -> PathBuf {
 
 /// Copies a directory; nobody else may write what a launcher is to trust.
 fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    fs::set_permissions(to, fs::Permissions::from_mode(0o700)).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
+    fs::create_dir_all(to).expect("our own files can be read and written");
+    fs::set_permissions(to, fs::Permissions::from_mode(0o700))
+        .expect("our own files can be read and written");
+    for entry in fs::read_dir(from).expect("our own files can be read and written") {
+        let entry = entry.expect("our own files can be read and written");
         let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
+        if entry.file_type().expect("our own files can be read and written").is_dir() {
             copy(&entry.path(), &target);
         } else {
-            fs::copy(entry.path(), &target).unwrap();
-            let mode = entry.metadata().unwrap().permissions().mode() & 0o700;
-            fs::set_permissions(&target, fs::Permissions::from_mode(mode)).unwrap();
+            fs::copy(entry.path(), &target).expect("our own files can be read and written");
+            let mode =
+                entry.metadata().expect("our own files can be read and written").permissions().mode() & 0o700;
+            fs::set_permissions(&target, fs::Permissions::from_mode(mode))
+                .expect("our own files can be read and written");
         }
     }
 }
@@ -48,18 +51,19 @@ impl Queue {
             let templates = queue.home.templates();
             copy(&docs().join("examples").join(name), &templates.join(name));
             let own = templates.join(format!("queue-{name}"));
-            fs::create_dir(&own).unwrap();
-            fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).unwrap();
+            fs::create_dir(&own).expect("our own files can be read and written");
+            fs::set_permissions(&own, fs::Permissions::from_mode(0o700))
+                .expect("our own files can be read and written");
             let text = format!(
                 "api = 1\nextends = \"{name}\"\n[timeouts]\npoll = \"1s\"\nsettle = \"2s\"\n\
                  [hooks]\nenv = {{ TS_SOCKET = \"{}\", TMPDIR = \"{}\" }}\n",
                 queue.socket(),
                 queue.home.path().join("work").display()
             );
-            fs::write(own.join("template.toml"), text).unwrap();
+            fs::write(own.join("template.toml"), text).expect("our own files can be read and written");
         }
         let config = format!("[templates]\ndirs = [\"{}\"]\n", queue.home.templates().display());
-        fs::write(queue.home.config(), config).unwrap();
+        fs::write(queue.home.config(), config).expect("our own files can be read and written");
         queue
     }
 
@@ -128,7 +132,9 @@ fn the_guides_templates_pass_the_conformance_run_on_a_real_queue() {
         let own = format!("queue-{name}");
         let output = queue.home.cli(&["template", "test", &own, "--live", "--report", &report]);
         output.exits(0);
-        let report: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        let report: Value =
+            serde_json::from_str(&fs::read_to_string(&file).expect("our own files can be read and written"))
+                .expect("our own files can be read and written");
         let steps = report["steps"].as_array().expect("steps");
         assert!(steps.len() >= 19 && steps.iter().all(|step| step["result"] == "passed"), "{output}");
         assert!(queue.tsp(&["-l"]).ok().contains("finished"), "it was the private queue that ran them");
@@ -218,7 +224,7 @@ fn a_session_whose_monitor_hangs_is_killed_in_the_queue() {
         monitor.signal(rustix::process::Signal::STOP);
         let request = json!({"session": {"id": id, "name": "x"}, "job_id": false, "mode": "kill"});
         let file = queue.home.path().join("work/request.json");
-        fs::write(&file, request.to_string()).unwrap();
+        fs::write(&file, request.to_string()).expect("our own files can be read and written");
         let (own, file) = (format!("queue-{name}"), file.to_string_lossy().into_owned());
         queue.home.cli(&["template", "run", &own, "terminate", "--request", &file]).exits(0);
         until("monitor and command are gone", SOON, || {
@@ -231,7 +237,8 @@ fn a_session_whose_monitor_hangs_is_killed_in_the_queue() {
 /// Every block of code that the guide says is from a file stands there word for word.
 #[test]
 fn the_guide_shows_the_very_files_that_are_tested() {
-    let guide = fs::read_to_string(docs().join("first-template.md")).unwrap();
+    let guide =
+        fs::read_to_string(docs().join("first-template.md")).expect("our own files can be read and written");
     let mut shown = 0;
     let mut lines = guide.lines();
     while let Some(line) = lines.next() {
