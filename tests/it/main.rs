@@ -33,6 +33,7 @@ mod slurm_faults;
 mod storage;
 mod streams;
 mod submit;
+mod task_spooler;
 mod template_bench;
 mod terminate;
 mod terminate_running;
