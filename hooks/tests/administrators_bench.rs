@@ -499,7 +499,12 @@ async fn the_table_of_the_host_api_is_what_scripts_see() {
     let result = report.outcome.unwrap().unwrap();
     let mut seen: Vec<String> = serde_json::from_str(result["text"].as_str().unwrap()).unwrap();
     let mut listed: Vec<String> =
-        wharf_hooks::bench::API.iter().map(|item| format!("{}.{}", item.table, item.name)).collect();
+        // This template is of the shell backend; others' functions are held against the table beside the backends.
+        wharf_hooks::bench::API
+            .iter()
+            .filter(|item| item.table != "docker")
+            .map(|item| format!("{}.{}", item.table, item.name))
+            .collect();
     seen.sort();
     listed.sort();
     assert_eq!(seen, listed);

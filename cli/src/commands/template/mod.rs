@@ -105,21 +105,20 @@ fn failure(error: BenchError) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use wharf_backends::shell::Shell;
-    use wharf_core::backend::Backend as _;
-
     use super::*;
 
     /// The bench knows backends' functions by a table of its own.
     #[test]
-    fn every_function_of_the_shell_backend_is_in_the_bench_s_table() {
-        let module = Shell.module().expect("it has one");
-        let mut functions: Vec<&str> = module.functions().iter().map(|function| function.name).collect();
-        let items = wharf_hooks::bench::API.iter().filter(|item| item.table == "shell");
-        let mut listed: Vec<&str> = items.map(|item| item.name).collect();
-        functions.sort_unstable();
-        listed.sort_unstable();
-        assert_eq!(functions, listed);
+    fn every_function_of_every_backend_is_in_the_bench_s_table() {
+        for backend in engines::backends(&config::Backends::default()) {
+            let module = backend.module().expect("it has one");
+            let mut functions: Vec<&str> = module.functions().iter().map(|function| function.name).collect();
+            let items = wharf_hooks::bench::API.iter().filter(|item| item.table == module.name());
+            let mut listed: Vec<&str> = items.map(|item| item.name).collect();
+            functions.sort_unstable();
+            listed.sort_unstable();
+            assert_eq!(functions, listed, "{}", module.name());
+        }
     }
 
     #[test]
