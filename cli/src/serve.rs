@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::Targets;
@@ -189,7 +190,8 @@ async fn serve(plan: Plan, owner: User, mut site: Site) -> Result<(), Problem> {
 /// The one line on standard output; whoever does not read it does not need it.
 fn ready(listen: &[String], node: &str) {
     use std::io::Write as _;
-    let line = serde_json::json!({ "ready": true, "listen": listen, "node": node });
+    // Written out, so that `ready` comes first also for who looks at the text alone.
+    let line = format!(r#"{{"ready":true,"listen":{},"node":{}}}"#, json!(listen), json!(node));
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }

@@ -23,14 +23,27 @@ pub(crate) fn current() -> User {
     User { groups: groups(&name, gid), name, uid, gid, home }
 }
 
+/// The groups of another user of this host; none for a name that it does not know.
+pub(crate) fn groups_of(user: &str) -> Vec<String> {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let row = passwd.lines().map(|line| line.split(':')).find(|fields| fields.clone().next() == Some(user));
+    let primary = row.and_then(|mut fields| fields.nth(3)?.parse().ok());
+    named(user, &primary.into_iter().collect::<Vec<_>>())
+}
+
 fn groups(user: &str, primary: u32) -> Vec<String> {
-    let text = std::fs::read_to_string("/etc/group").unwrap_or_default();
     let mut gids: Vec<u32> = rustix::process::getgroups()
         .unwrap_or_default()
         .into_iter()
         .map(rustix::process::Gid::as_raw)
         .collect();
     gids.push(primary);
+    named(user, &gids)
+}
+
+/// The names of those groups, and of those that list the user.
+fn named(user: &str, gids: &[u32]) -> Vec<String> {
+    let text = std::fs::read_to_string("/etc/group").unwrap_or_default();
     text.lines()
         .filter_map(|line| {
             let mut fields = line.split(':');

@@ -239,6 +239,25 @@ pub fn revalidate(
     if findings.0.is_empty() { Ok(()) } else { Err(findings.0) }
 }
 
+/// A merge patch as RFC 7396 has it: members are merged at every depth, null removes one, all else replaces.
+fn merge(target: &mut Value, patch: &Value) {
+    let Some(members) = patch.as_object() else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(serde_json::Map::new());
+    }
+    let Some(object) = target.as_object_mut() else { return };
+    for (name, value) in members {
+        if value.is_null() {
+            object.remove(name);
+        } else {
+            merge(object.entry(name).or_insert(Value::Null), value);
+        }
+    }
+}
+
 /// Applies a JSON merge patch of a user to the parameters.
 ///
 /// # Errors
@@ -279,9 +298,7 @@ pub fn patch(template: Option<&Template>, record: &Record, patch: &Value) -> Res
             (None, false) if value.as_str().is_some_and(|text| text.contains('\0')) => {
                 findings.add(field, "has a NUL character");
             }
-            (None, false) => {
-                params.insert(name.clone(), value.clone());
-            }
+            (None, false) => merge(params.entry(name.clone()).or_insert(Value::Null), value),
         }
     }
     let bytes: usize = params.iter().map(|(name, value)| name.len() + plain(value).len()).sum();

@@ -36,6 +36,8 @@ pub struct Parts {
     pub version: String,
     /// Whose launcher it is.
     pub owner: User,
+    /// The groups that a user of that name is in, as this host knows them.
+    pub groups_of: fn(&str) -> Vec<String>,
     /// The datastore.
     pub store: Arc<dyn Store>,
     /// Runs hooks.
@@ -136,7 +138,10 @@ pub(crate) struct Inner {
     pub(crate) owner: User,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) hooks: Arc<dyn HookRuntime>,
+    pub(crate) groups_of: fn(&str) -> Vec<String>,
     pub(crate) catalog: Arc<dyn Catalog>,
+    /// Held while somebody looks whether templates have changed.
+    looking: Arc<tokio::sync::Mutex<()>>,
     pub(crate) backends: Vec<Arc<dyn Backend>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) monitor: PathBuf,
@@ -166,6 +171,8 @@ pub(crate) struct Inner {
 
 /// How many read traces are kept in memory.
 const TRACES: usize = 512;
+/// How long a request waits for a look at the templates' files.
+const LOOK: Duration = Duration::from_secs(1);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -187,7 +194,9 @@ impl Inner {
             owner: parts.owner,
             store: parts.store,
             hooks: parts.hooks,
+            groups_of: parts.groups_of,
             catalog: parts.catalog,
+            looking: Arc::default(),
             backends: parts.backends,
             clock: parts.clock,
             monitor: parts.monitor,
@@ -262,6 +271,22 @@ impl Inner {
             .filter(|(_, handle)| actor.rights(&handle.view.borrow().record, now).is_some())
             .map(|(id, _)| id)
             .collect()
+    }
+
+    /// Reads templates again whose files have changed, so that a request meets them as they are now.
+    ///
+    /// One look at a time; who waits for a slow file system goes on with what is known.
+    pub(crate) async fn look_at_templates(&self) {
+        let (catalog, looking) = (Arc::clone(&self.catalog), Arc::clone(&self.looking));
+        let look = async {
+            let only_one = looking.lock_owned().await;
+            let look = move || {
+                catalog.reload();
+                drop(only_one);
+            };
+            let _ = tokio::task::spawn_blocking(look).await;
+        };
+        let _ = tokio::time::timeout(LOOK, look).await;
     }
 
     pub(crate) fn template(&self, name: &str) -> Option<Arc<Template>> {

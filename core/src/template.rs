@@ -293,6 +293,6 @@ pub trait Catalog: std::fmt::Debug + Send + Sync {
     fn list(&self) -> Vec<Entry>;
     /// One of them; cheap, called for every request and hook.
     fn get(&self, name: &str) -> Option<Entry>;
-    /// Reads again what has changed; called on SIGHUP and before a start. Quick when nothing changed.
+    /// Reads again what has changed; called on SIGHUP and before a request that needs them as they are now. Quick when nothing changed.
     fn reload(&self);
 }

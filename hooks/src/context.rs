@@ -9,12 +9,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wharf_core::backend::HostModule;
-use wharf_core::hook::Hook;
+use wharf_core::hook::{Hook, HookError, HookErrorKind};
 use wharf_protocol::api::TracedCommand;
 use wharf_protocol::{SessionId, TraceId};
 
 use crate::blot::Blot;
-use crate::exec::marks::{self, CallFile, Target};
+use crate::exec::marks::{self, CallFile, Since, Target};
 use crate::load::Version;
 use crate::stage::Stage;
 
@@ -92,8 +92,8 @@ pub(crate) struct Record {
     groups: BTreeSet<i32>,
     /// Of commands that a script ran; found by the mark as well.
     command_groups: BTreeSet<i32>,
-    /// Something was started that may have left processes.
-    ran: bool,
+    /// Since when something was started that may have left processes.
+    ran: Option<Option<Since>>,
 }
 
 impl Context {
@@ -151,7 +151,6 @@ impl Context {
     /// The group of an executable hook.
     pub(crate) fn note_group(&self, group: i32) {
         let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        record.ran = true;
         if group > 1 {
             record.groups.insert(group);
         }
@@ -160,13 +159,19 @@ impl Context {
     /// The group of a command that a script runs.
     pub(crate) fn note_command_group(&self, group: i32) {
         let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        record.ran = true;
         record.command_groups.insert(group);
     }
 
-    /// Something may have started processes that carry the mark.
-    pub(crate) fn note_ran(&self) {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner).ran = true;
+    /// Comes before whatever may start processes that carry the mark: from then on the call is written down.
+    ///
+    /// # Errors
+    /// The data directory takes no more; nothing may be started then.
+    pub(crate) fn about_to_run(&self) -> Result<(), HookError> {
+        self.call_file.write().map_err(|error| {
+            HookError::new(HookErrorKind::Unavailable, format!("the data directory takes no more: {error}"))
+        })?;
+        self.record.lock().unwrap_or_else(PoisonError::into_inner).ran.get_or_insert_with(Since::now);
+        Ok(())
     }
 
     /// The log and the commands, for the trace.
@@ -184,9 +189,8 @@ impl Context {
     pub(crate) fn leftovers(&self) -> Target {
         let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         let mut target = Target::default();
-        if !record.ran {
-            return target;
-        }
+        let Some(since) = record.ran else { return target };
+        target.since = since;
         // An executable has only just ended: its group's number belongs to nobody else yet. Commands of a long call may
         // have ended long ago, so theirs count only together with the mark.
         target.groups.clone_from(&record.groups);

@@ -223,15 +223,7 @@ impl Hooks {
             return refused(HookErrorKind::Unavailable, "too many hooks are running: try again".to_owned());
         };
         let keep = version.run.keep_leftovers;
-        let call_file = match CallFile::create(&inner.settings.calls(), call.trace.as_str(), keep) {
-            Ok(file) => file,
-            Err(error) => {
-                return refused(
-                    HookErrorKind::Unavailable,
-                    format!("the data directory takes no more: {error}"),
-                );
-            }
-        };
+        let call_file = CallFile::new(&inner.settings.calls(), call.trace.as_str(), keep);
         let context =
             Arc::new(self.context(call, Arc::clone(&version), call_file, (deadline, cancel), stage));
         let (context, request) = (context.0.clone(), context.1.clone());
@@ -341,6 +333,9 @@ impl Hooks {
 
     async fn end_leftovers_of(&self, context: &Context, outcome: &Result<HookAnswer, HookError>) {
         let target = context.leftovers();
+        if target.is_surely_gone() {
+            return;
+        }
         let late = context.left().is_zero() || context.cancel.is_cancelled();
         let timeout = matches!(outcome, Err(error) if error.kind == HookErrorKind::Timeout);
         let grace = if late || timeout { Duration::ZERO } else { LEFTOVER_GRACE };

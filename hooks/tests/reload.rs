@@ -128,14 +128,13 @@ async fn a_call_finishes_on_the_version_it_began_with() {
     let bench = Bench::new();
     template(&bench);
     // It requires its library only after it has waited: the library of its own version.
-    bench.write("t", "hooks.lua", "return { submit = function() host.sleep(0.6) return { job_id = 'old-' .. require('lib.w').word } end, terminate = function() return {} end }");
+    bench.write("t", "hooks.lua", "return { submit = function() host.tmp() host.sleep(0.6) return { job_id = 'old-' .. require('lib.w').word } end, terminate = function() return {} end }");
     let hooks = bench.hooks();
     let running = tokio::spawn({
         let hooks = hooks.clone();
         async move { job(&hooks).await }
     });
-    until("it runs", || std::fs::read_dir(bench.data().join("calls")).is_ok_and(|calls| calls.count() > 0))
-        .await;
+    until("it runs", || std::fs::read_dir(bench.data().join("tmp")).is_ok_and(|own| own.count() > 0)).await;
     library(&bench, "return { word = 'two' }");
     submits(&bench, "new");
     assert_eq!(job(&hooks).await, "new-two");

@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::id::TraceId;
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $word:literal, $status:literal, $title:literal;)*) => {
         /// A stable code for programs.
@@ -124,6 +126,56 @@ codes! {
 }
 
 impl ErrorCode {
+    /// What to do next, where the occurrence says nothing better.
+    pub const fn hint(self) -> &'static str {
+        match self {
+            Self::Malformed | Self::UnsupportedMediaType => {
+                "send one JSON document as /api/v1/openapi.json describes it"
+            }
+            Self::BadCursor => "take next_cursor of the page before, or begin without one",
+            Self::BadMessage => "begin an exec with start; then resize, signal, eof, or data for channel 0",
+            Self::Unauthenticated => "make a token with `wharf token create` on the launcher's host",
+            Self::Forbidden => "ask the owner for a share or a token that allows it",
+            Self::NotFound => "the API's description is at /api/v1/openapi.json",
+            Self::UnknownSession => "see `wharf list`, or `wharf list --all` for those that have ended",
+            Self::UnknownShare => "see `wharf share ID --list`",
+            Self::UnknownToken => "see `wharf token list`",
+            Self::UnknownTrace => {
+                "only hook runs of the last days are kept; look for the id in the launcher's log"
+            }
+            Self::UnknownEndpoint => "see `wharf connect ID` for those there are",
+            Self::MethodNotAllowed => "the header Allow names the methods it takes",
+            Self::SessionPending => "wait for it: wharf wait ID --for running",
+            Self::SessionEnded => "start a new one",
+            Self::SessionTerminating => "wait for its end: wharf wait ID --for ended",
+            Self::SessionReachable => "to end it, terminate it",
+            Self::NotExtendable => "save your work before the time is over, and start a new one",
+            Self::NoTerminal => "start it with --tty, or see what it prints with `wharf logs -f`",
+            Self::AlreadyExists => "choose another name",
+            Self::SessionPurged | Self::KeyReused => "use a new key for a new session",
+            Self::RevConflict => "read it again and repeat the change on what it is now",
+            Self::TooLarge => "send less at once",
+            Self::Invalid => "change what is named and ask again; nothing was done",
+            Self::UnknownTemplate => "see `wharf template list`",
+            Self::TemplateBroken | Self::TemplateDisabled => {
+                "choose another, or ask the administrator; `wharf template list` says why"
+            }
+            Self::RateLimited => "wait a moment, then ask again",
+            Self::Internal => "tell the administrator the trace id: the launcher's log says more",
+            Self::HookFailed => "tell the administrator the trace id, or try again",
+            Self::BackendFailed => "see `wharf backend list`, and try again when it is well",
+            Self::EndpointFailed => "does the program in the session listen? See `wharf logs ID`",
+            Self::Unavailable => "try again later; `wharf backend list` tells what is down",
+            Self::Unreachable => "try again; if it stays away, purge forgets it and terminate ends its job",
+            Self::CannotTell => "try again after the time named",
+            Self::StorageFull => "the administrator has to make room; it goes on by itself then",
+            Self::Deadline => "try again, or give it more time",
+            Self::HookTimeout => "try again; the scheduler may be slow",
+            Self::Usage => "see `wharf --help`",
+            Self::NoLauncher => "start one with `wharf serve`, or name one with --server or WHARF_SERVER",
+        }
+    }
+
     /// The command line's exit code for this code at that status.
     pub const fn exit_code(self, status: u16) -> u8 {
         if matches!(self, Self::HookFailed) {
@@ -193,6 +245,18 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// As it goes out: with something to do next, and an id that the log has too.
+    #[must_use]
+    pub fn complete(mut self, trace: impl FnOnce() -> TraceId) -> Self {
+        if self.hint.as_deref().is_none_or(str::is_empty) {
+            self.hint = Some(self.code.hint().to_owned());
+        }
+        if self.trace_id.is_none() {
+            self.trace_id = Some(trace().to_string());
+        }
+        self
+    }
+
     /// A problem with the code's usual status.
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
         Self {

@@ -16,14 +16,7 @@ impl From<Problem> for Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let Self(mut problem) = self;
-        if problem.status >= 500 {
-            let trace = problem
-                .trace_id
-                .get_or_insert_with(|| TraceId::from_random(wharf_core::random::id()).to_string())
-                .clone();
-            tracing::warn!(code = problem.code.as_str(), trace, detail = %problem.detail.escape_debug(), "refused");
-        }
+        let problem = complete(self.0);
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, body).into_response();
@@ -37,6 +30,20 @@ impl IntoResponse for Refused {
         }
         response
     }
+}
+
+/// A problem as it goes out, noted in the log under its trace id.
+pub(crate) fn complete(problem: Problem) -> Problem {
+    let problem = problem.complete(|| TraceId::from_random(wharf_core::random::id()));
+    let (code, trace) = (problem.code.as_str(), problem.trace_id.as_deref());
+    let detail = problem.detail.escape_debug();
+    // What a client asked for wrongly is its own business, and could fill the log.
+    if problem.status >= 500 {
+        tracing::warn!(code, trace, %detail, "refused");
+    } else {
+        tracing::debug!(code, trace, %detail, "refused");
+    }
+    problem
 }
 
 /// Gives every answer the form that all answers have: a refusal that did not come from a handler (a method that is

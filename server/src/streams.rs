@@ -56,7 +56,8 @@ async fn part(sink: &mut Sink, source: &mut Source, code: u16) {
 }
 
 async fn refuse(sink: &mut Sink, source: &mut Source, problem: Problem, code: u16) {
-    let text = serde_json::to_string(&ServerControl::Error(problem)).unwrap_or_default();
+    let text =
+        serde_json::to_string(&ServerControl::Error(crate::problem::complete(problem))).unwrap_or_default();
     let _ = tokio::time::timeout(Duration::from_secs(2), sink.send(Message::Text(text.into()))).await;
     part(sink, source, code).await;
 }
@@ -79,7 +80,12 @@ pub(crate) fn check(start: &ExecStart) -> Result<(), Problem> {
     for (name, value) in &start.env {
         let begins = name.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_');
         if !begins || !name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_') {
-            return Err(Problem::field("env", "a variable's name has to be letters, digits and _"));
+            let field = format!("env.{}", name.escape_default());
+            return Err(Problem::field(field, "a variable's name has to be letters, digits and _"));
+        }
+        if name.starts_with("WHARF_") {
+            let own = "names that begin with WHARF_ are Wharf's own";
+            return Err(Problem::field(format!("env.{name}"), own));
         }
         if value.contains('\0') {
             return Err(Problem::field(format!("env.{name}"), "has a NUL character"));

@@ -128,6 +128,20 @@ fn the_other_commands_answer() {
 }
 
 #[test]
+fn purge_of_several_prints_one_list_and_names_what_failed() {
+    let launcher = Launcher::with(&Template::queueing("queue"));
+    let start = || launcher.start_session(&json!({"template": "queue"}));
+    let (first, second) = (start(), start());
+    let output = launcher.cli(&["purge", "--output", "json", &first, &second]);
+    assert_eq!(output.json(), json!([{"id": first}, {"id": second}]));
+    let third = start();
+    assert_eq!(launcher.cli(&["purge", "--output", "json", &third]).json(), json!({"id": third}));
+    let running = launcher.run_session("shell", &["sleep", "1000"]);
+    let output = launcher.cli(&["purge", &start(), &running]);
+    assert!(output.exits(4).stderr.contains(&running), "{output}");
+}
+
+#[test]
 fn attach_on_a_terminal_enters_and_leaves_with_the_sessions_exit() {
     let launcher = Launcher::start();
     let body = json!({"template": "shell", "command": ["bash", "--norc"], "tty": true});

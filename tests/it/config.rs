@@ -167,3 +167,17 @@ fn history_is_kept_as_long_as_configured() {
         wharf_tests::Probe::when(answer.status == 404, (), || answer.to_string())
     });
 }
+
+#[test]
+fn doctor_looks_at_the_monitor_that_the_configuration_names() {
+    let home = Home::new();
+    let monitor = |path: &str| {
+        let text = format!("[monitor.path]\n{} = {path:?}\n", std::env::consts::ARCH);
+        std::fs::write(home.config(), text).expect("our own directory takes files");
+        home.cli(&["doctor"])
+    };
+    for path in ["/nonexistent/wharf-monitor", "/etc/passwd", "/bin/true"] {
+        let output = monitor(path);
+        assert!(output.exits(6).stdout.contains(&format!("the monitor {path} cannot be used")), "{output:?}");
+    }
+}

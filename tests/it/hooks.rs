@@ -321,6 +321,39 @@ fn a_changed_template_serves_and_a_broken_one_keeps_the_last_good_version() {
 }
 
 #[test]
+fn templates_are_read_again_by_themselves_when_they_change() {
+    let launcher =
+        Launcher::with(&Template::queueing("site").toml("[params.a]\ntype = \"int\"\ndefault = 1\n"));
+    let start = |name: &str, params: Value| {
+        launcher.http().post("/sessions", &json!({"template": name, "params": params}))
+    };
+    let state = |name: &str| {
+        let list = launcher.http().get("/templates").expect(200);
+        let items = list["items"].as_array().cloned().unwrap_or_default();
+        items.into_iter().find(|item| item["name"] == name).map(|item| item["state"].clone())
+    };
+    launcher.home().install(&Template::queueing("site").toml("[params.b]\ntype = \"int\"\ndefault = 2\n"));
+    start("site", json!({"b": 5})).expect(201);
+    launcher.home().install(&Template::queueing("site").toml("[params.b\n"));
+    assert_eq!(state("site"), Some(json!("stale")));
+    launcher.home().install(&Template::queueing("site"));
+    assert_eq!(state("site"), Some(json!("ok")));
+    // One that is new, first with a mistake.
+    start("late", json!({})).expect(422);
+    launcher.home().install(&Template::queueing("late").toml("[params.b\n"));
+    start("late", json!({})).problem(422, "template_broken");
+    assert_eq!(state("late"), Some(json!("broken")));
+    launcher.home().install(&Template::queueing("late"));
+    start("late", json!({})).expect(201);
+    // Over a shipped one, and away again.
+    launcher.home().install(&Template::queueing("shell").toml("[params.c]\ntype = \"int\"\ndefault = 2\n"));
+    start("shell", json!({"c": 5})).expect(201);
+    std::fs::remove_dir_all(launcher.home().templates().join("late")).expect("it is ours");
+    assert_eq!(state("late"), Some(json!("stale")));
+    assert_eq!(launcher.log().matches("the template's directory is gone").count(), 1, "{}", launcher.log());
+}
+
+#[test]
 fn a_hook_cannot_reach_the_terminal_that_the_launcher_was_started_in() {
     let home = wharf_tests::launcher::Home::new();
     let look = "if (: < /dev/tty) 2> /dev/null; then echo yes; else echo no; fi > \"$J/terminal\"";

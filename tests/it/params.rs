@@ -1,6 +1,6 @@
 //! Custom parameters: merge patch, revisions, types of declared ones.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use wharf_tests::{Launcher, Template};
 
 const DECLARED: &str = r#"
@@ -120,6 +120,20 @@ fn custom_parameters_are_merged_removed_and_counted() {
         http.patch(&path, &json!({name: 1})).problem(422, "invalid");
     }
     assert_eq!(http.get(&path).expect(200), removed, "a refused change changes nothing");
+}
+
+#[test]
+fn a_merge_patch_merges_at_every_depth() {
+    let launcher = launcher();
+    let id = launcher.start_session(&json!({"template": "queue"}));
+    let path = format!("/sessions/{id}/params");
+    let patched = |patch: Value| launcher.http().patch(&path, &patch).expect(200)["params"]["desk"].clone();
+    let whole = json!({"size": {"rows": 1, "cols": 2}, "dpi": 96});
+    assert_eq!(patched(json!({"desk": whole})), whole);
+    let merged = patched(json!({"desk": {"size": {"rows": null, "depth": 3}}}));
+    assert_eq!(merged, json!({"size": {"cols": 2, "depth": 3}, "dpi": 96}));
+    assert_eq!(patched(json!({"desk": "plain"})), json!("plain"));
+    assert_eq!(patched(json!({"desk": {"new": {"gone": null}}})), json!({"new": {}}));
 }
 
 #[test]

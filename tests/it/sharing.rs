@@ -97,6 +97,19 @@ fn a_control_share_types_and_exec_needs_exec() {
 }
 
 #[test]
+fn a_share_with_a_group_is_for_those_who_are_in_it_on_this_host() {
+    let scene = scene();
+    // Every host has this user, in a group of the same name.
+    let daemon = scene.launcher.tcp(Some(&scene.launcher.token("guest", Some("daemon"))));
+    let share = scene.share(&json!({"grantee": "group:daemon", "role": "view"}));
+    assert_eq!(daemon.get(&scene.path("")).expect(200)["name"], "shared");
+    assert_eq!(daemon.get("/sessions").expect(200)["items"].as_array().map(Vec::len), Some(1));
+    scene.bob.get(&scene.path("")).problem(404, "unknown_session");
+    scene.launcher.http().delete(&scene.path(&format!("/shares/{share}"))).expect(204);
+    daemon.get(&scene.path("")).problem(404, "unknown_session");
+}
+
+#[test]
 fn unshare_cuts_open_streams_and_sight_within_a_second() {
     let scene = scene();
     let share = scene.share(&json!({"grantee": "user:bob", "role": "control"}));

@@ -31,6 +31,10 @@ fn exec_returns_output_and_exit_code() {
     assert_eq!((&result["encoding"], &result["truncated"]), (&json!("utf-8"), &json!(false)));
     let http = launcher.http();
     let path = format!("/sessions/{id}/exec");
+    for name in ["1a", "WHARF_SESSION_ID"] {
+        let refused = http.post(&path, &json!({"argv": ["true"], "env": {name: "x"}}));
+        assert_eq!(refused.problem(422, "invalid")["field"], format!("env.{name}"));
+    }
     let fed = http.post(&path, &json!({"argv": ["cat"], "stdin": "fed"})).expect(200);
     assert_eq!(fed["stdout"], "fed");
     let bytes = http.post(&path, &json!({"argv": ["cat"], "stdin_base64": "/wD+"})).expect(200);

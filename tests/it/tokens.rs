@@ -40,6 +40,13 @@ fn full_acts_as_the_owner_read_only_sees() {
     for path in ["/params", "/logs", "/history", "/shares"] {
         assert_eq!(read.get(&format!("/sessions/{id}{path}")).status, 200, "{path}");
     }
+    let tokens = read.get("/tokens").expect(200);
+    assert_eq!(tokens["items"].as_array().map(Vec::len), Some(2), "{tokens}");
+    for token in tokens["items"].as_array().into_iter().flatten() {
+        assert!(token.get("token").is_none(), "{token}");
+        let token = token["id"].as_str().expect("an id");
+        read.delete(&format!("/tokens/{token}")).problem(403, "forbidden");
+    }
     read.post("/sessions", &json!({"template": "plain"})).problem(403, "forbidden");
     for (action, body) in [
         ("connect", json!({})),

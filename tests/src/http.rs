@@ -94,7 +94,9 @@ impl Answer {
         assert_eq!(problem["code"], code, "{self}");
         assert_eq!(problem["status"], status, "{self}");
         assert!(problem["title"].is_string() && problem["type"].is_string(), "{self}");
-        assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{self}");
+        for member in ["detail", "hint", "trace_id"] {
+            assert!(problem[member].as_str().is_some_and(|text| !text.is_empty()), "{member}: {self}");
+        }
         let kind = self.header("content-type").unwrap_or_default();
         assert!(kind.starts_with("application/problem+json"), "content-type {kind}: {self}");
         problem

@@ -170,6 +170,7 @@ pub(crate) async fn assemble(plan: Plan, owner: User) -> Result<Assembled, Assem
         node: node.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         owner,
+        groups_of: crate::user::groups_of,
         store,
         hooks: Arc::new(hooks.clone()),
         catalog: Arc::new(hooks),

@@ -43,7 +43,7 @@ pub(super) fn write_monitor(data_dir: &Path) -> Result<PathBuf, AssembleError> {
 }
 
 /// A monitor of the site's own has to be one.
-pub(super) fn check_monitor(path: &Path) -> Result<PathBuf, AssembleError> {
+pub(crate) fn check_monitor(path: &Path) -> Result<PathBuf, AssembleError> {
     let unusable = |detail: String| AssembleError::Monitor { path: path.to_owned(), detail };
     let path = std::path::absolute(path).map_err(|error| unusable(error.to_string()))?;
     let output = std::process::Command::new(&path)

@@ -224,6 +224,8 @@ impl Client {
     fn absent(&self, error: &transport::ConnectError) -> Problem {
         let hint = if matches!(self.address, Address::Unix(_)) {
             "start one with `wharf serve`, or name one with --server or WHARF_SERVER"
+        } else if error.to_string().contains("certificate") {
+            "if it is the right one, SSL_CERT_FILE names a PEM file of the authority that signed its certificate"
         } else {
             "is it the right address? On its own host a launcher is started with `wharf serve`"
         };

@@ -12,7 +12,7 @@ use wharf_protocol::template::TemplateState;
 
 use super::Context;
 use crate::args::Format;
-use crate::assemble::places::MONITOR;
+use crate::assemble::places::{MONITOR, check_monitor};
 use crate::client::Client;
 use crate::failure::{Failure, Outcome};
 use crate::output::escape;
@@ -70,7 +70,9 @@ pub(super) async fn run(context: &Context) -> Outcome {
     let mut findings = vec![configuration(context)];
     findings.extend(data_directory(&data_dir));
     findings.push(sockets(&data_dir));
-    findings.push(monitor(&data_dir));
+    let own = config::load(&context.global).ok();
+    let own = own.and_then(|(config, _)| config.monitor.path.get(std::env::consts::ARCH).cloned());
+    findings.push(own.map_or_else(|| monitor(&data_dir), |path| configured_monitor(&path)));
     findings.push(cgroup());
     findings.push(open_files());
     findings.extend(launcher(context).await);
@@ -186,6 +188,19 @@ fn sockets(data_dir: &Path) -> Finding {
             "sockets",
             format!("{} takes no sockets: {error}", run.display()),
             "name a data directory on a local disk with --data-dir",
+        ),
+    }
+}
+
+/// The one that the configuration names for this host instead of the built-in one.
+fn configured_monitor(path: &Path) -> Finding {
+    const WHAT: &str = "monitor";
+    match check_monitor(path) {
+        Ok(path) => Finding::ok(WHAT, path.display().to_string()),
+        Err(error) => Finding::fail(
+            WHAT,
+            error.to_string(),
+            "[monitor] path in wharf.toml names it; without that key the built-in one is used",
         ),
     }
 }

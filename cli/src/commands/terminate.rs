@@ -63,7 +63,7 @@ async fn one(
 }
 
 /// Says which of several sessions a failure is about.
-fn named(failure: Failure, text: &str) -> Failure {
+pub(super) fn named(failure: Failure, text: &str) -> Failure {
     match failure {
         Failure::Problem(mut problem) => {
             if !problem.detail.contains(text) {

@@ -10,7 +10,7 @@ pub(crate) mod table;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use serde_json::Value;
-use wharf_protocol::Problem;
+use wharf_protocol::{ErrorCode, Problem};
 
 use crate::args::Format;
 use crate::failure::{Failure, Outcome};
@@ -118,7 +118,9 @@ impl Output {
         if let Some(hint) = &problem.hint {
             text.push_str(&format!("\n{} {}", label("hint", "1;36"), escape::lines(hint)));
         }
-        if let Some(trace) = &problem.trace_id {
+        // A refusal of the request itself has nothing more to tell.
+        let told = problem.status >= 500 || problem.code == ErrorCode::HookFailed;
+        if let Some(trace) = problem.trace_id.as_ref().filter(|_| told) {
             let trace = escape::line(trace);
             text.push_str(&format!("\n{} wharf trace {trace}", label("more", "2")));
         }

@@ -91,10 +91,11 @@ impl Launcher {
     ///
     /// # Errors
     /// `forbidden` for guests.
-    pub fn templates(&self, by: &Actor) -> Result<Vec<TemplateSummary>, Problem> {
+    pub async fn templates(&self, by: &Actor) -> Result<Vec<TemplateSummary>, Problem> {
         if matches!(by.standing, Standing::Guest { .. }) {
             return Err(forbidden());
         }
+        self.inner.look_at_templates().await;
         let troubles = |name: &str| self.inner.breakers(|breakers| breakers.of(name));
         Ok(self.inner.catalog.list().iter().map(|entry| summary(entry, &troubles(&entry.name))).collect())
     }
@@ -103,10 +104,11 @@ impl Launcher {
     ///
     /// # Errors
     /// `not_found`.
-    pub fn template(&self, by: &Actor, name: &str) -> Result<TemplateDetail, Problem> {
+    pub async fn template(&self, by: &Actor, name: &str) -> Result<TemplateDetail, Problem> {
         if matches!(by.standing, Standing::Guest { .. }) {
             return Err(forbidden());
         }
+        self.inner.look_at_templates().await;
         let entry = self.inner.catalog.get(name).ok_or_else(|| {
             Problem::new(ErrorCode::UnknownTemplate, "there is no such template").status(404)
         })?;
@@ -142,6 +144,7 @@ impl Launcher {
         if !by.is_owner() {
             return Err(forbidden());
         }
+        self.inner.look_at_templates().await;
         let template = self.usable(name)?;
         if !template.hooks.contains(&Hook::Options) {
             return Ok(json!({}));
@@ -181,6 +184,7 @@ impl Launcher {
         if !by.is_owner() && by.standing != Standing::Reader {
             return Err(forbidden());
         }
+        self.inner.look_at_templates().await;
         let templates = self.inner.catalog.list();
         let mut answer = Vec::new();
         for backend in &self.inner.backends {

@@ -84,6 +84,7 @@ impl Launcher {
                 return self.again(by, &spent, &fingerprint).await;
             }
         }
+        inner.look_at_templates().await;
         let template = self.usable(&request.template)?;
         let requeue = inner.backend(&template).is_some_and(|backend| backend.requeues());
         let now = inner.clock.now();

@@ -58,7 +58,12 @@ impl Launcher {
         let standing = match record.scope {
             Scope::Full => Standing::Owner,
             Scope::Read => Standing::Reader,
-            Scope::Guest => Standing::Guest { groups: Vec::new(), share: record.share },
+            Scope::Guest => {
+                // Who came by a link is nobody of this host.
+                let link = record.share.is_some();
+                let groups = if link { Vec::new() } else { (self.inner.groups_of)(&record.user) };
+                Standing::Guest { groups, share: record.share }
+            }
         };
         Ok(Actor { user: record.user, standing, token: Some(record.id) })
     }
@@ -120,7 +125,7 @@ impl Launcher {
     /// # Errors
     /// `forbidden`.
     pub async fn tokens(&self, by: &Actor) -> Result<Vec<Token>, Problem> {
-        if !by.is_owner() {
+        if matches!(by.standing, Standing::Guest { .. }) {
             return Err(forbidden());
         }
         let tokens = self.inner.store.tokens().await.map_err(|error| from_store(&error))?;
@@ -132,6 +137,9 @@ impl Launcher {
     /// # Errors
     /// `unknown_token`.
     pub async fn revoke_token(&self, by: &Actor, id: &TokenId) -> Result<(), Problem> {
+        if !by.is_owner() {
+            return Err(forbidden());
+        }
         if !self.tokens(by).await?.iter().any(|token| token.id == *id) {
             return Err(Problem::new(ErrorCode::UnknownToken, "there is no such token"));
         }

@@ -42,6 +42,7 @@ pub(crate) fn parts(world: &Arc<World>, store: &Arc<Datastore>, data: &Path, scr
             home: "/home/alice".to_owned(),
             groups: Vec::new(),
         },
+        groups_of: |_| Vec::new(),
         store: Arc::clone(store) as Arc<dyn Store>,
         hooks: Arc::new(Hooks(Arc::clone(world))),
         catalog: Arc::new(OneTemplate(Arc::new(template(script)))),

@@ -2,7 +2,7 @@
 //! so that what a call leaves behind is found wherever it went, also by the next launcher.
 //!
 //! ```text
-//! DATA/calls/TRACE written ─ spawn ─ … ─ leftovers ended ─ file removed
+//! DATA/calls/TRACE written ─ first spawn ─ … ─ leftovers ended ─ file removed
 //!      └ a launcher that finds the file at its start knows that the call never ended
 //! ```
 //!
@@ -11,9 +11,11 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -24,21 +26,30 @@ pub(crate) const VARIABLE: &str = "WHARF_INSTANCE";
 /// How often the table of processes is read until nobody new turns up.
 const ROUNDS: usize = 5;
 
-/// The file that says "this call has not ended".
+/// The file that says "this call has not ended". A call that starts no process needs none.
 #[derive(Debug)]
 pub(crate) struct CallFile {
     path: PathBuf,
     keep: bool,
+    written: Mutex<bool>,
 }
 
 impl CallFile {
-    /// Writes the file, 0600, before anything is spawned.
-    pub(crate) fn create(dir: &Path, trace: &str, keep: bool) -> std::io::Result<Self> {
-        let path = dir.join(trace);
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-        file.write_all(if keep { b"keep\n" } else { b"end\n" })?;
-        Ok(Self { path, keep })
+    /// Not written yet.
+    pub(crate) fn new(dir: &Path, trace: &str, keep: bool) -> Self {
+        Self { path: dir.join(trace), keep, written: Mutex::new(false) }
+    }
+
+    /// Writes the file, 0600, unless it is there; whoever may start a process has to wait for that.
+    pub(crate) fn write(&self) -> std::io::Result<()> {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*written {
+            let mut options = std::fs::OpenOptions::new();
+            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&self.path)?;
+            file.write_all(if self.keep { b"keep\n" } else { b"end\n" })?;
+            *written = true;
+        }
+        Ok(())
     }
 
     /// With `leftovers = "keep"` only the hook's own group may be ended after a crash: notes which one that is.
@@ -51,10 +62,45 @@ impl CallFile {
 
     /// The call has ended and so have its leftovers.
     pub(crate) fn remove(&self) {
-        if let Err(error) = std::fs::remove_file(&self.path) {
+        if *self.written.lock().unwrap_or_else(PoisonError::into_inner)
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
             tracing::warn!(file = %self.path.display(), %error, "the file of an ended call stays");
         }
     }
+}
+
+/// The process ids that were given out since a moment: whatever a call has started has one of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Since {
+    last: i32,
+    at: Instant,
+}
+
+/// So many process ids are not given out in a second on any host.
+const IDS_A_SECOND: u32 = 32_768;
+/// More are not looked at one by one.
+const IDS_MOST: i32 = 2048;
+
+impl Since {
+    /// From now on.
+    pub(crate) fn now() -> Option<Self> {
+        Some(Self { last: last_id()?, at: Instant::now() })
+    }
+
+    /// Those given out until now; `None` when the numbers may have gone round, or are many.
+    fn ids(self) -> Option<RangeInclusive<i32>> {
+        let last = last_id()?;
+        let most: u32 = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok()?.trim().parse().ok()?;
+        let round = Duration::from_secs(u64::from(most / IDS_A_SECOND));
+        let few = (0..=IDS_MOST).contains(&(last - self.last));
+        (few && self.at.elapsed() < round).then_some(self.last + 1..=last)
+    }
+}
+
+/// The process id that was given out last.
+fn last_id() -> Option<i32> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split_ascii_whitespace().last()?.parse().ok()
 }
 
 /// Which processes are meant.
@@ -66,9 +112,17 @@ pub(crate) struct Target {
     pub(crate) groups: BTreeSet<i32>,
     /// Those that carry the mark and are in that group.
     pub(crate) marked_groups: BTreeSet<(String, i32)>,
+    /// None of them is older.
+    pub(crate) since: Option<Since>,
 }
 
 impl Target {
+    /// Whether it is plain at once that there is none. Does not block.
+    pub(crate) fn is_surely_gone(&self) -> bool {
+        let exists = |pid: i32| std::fs::exists(format!("/proc/{pid}")).unwrap_or(true);
+        self.is_empty() || self.since.and_then(Since::ids).is_some_and(|mut ids| !ids.any(exists))
+    }
+
     fn is_empty(&self) -> bool {
         self.marks.is_empty() && self.groups.is_empty() && self.marked_groups.is_empty()
     }
@@ -103,16 +157,22 @@ fn group_of(pid: i32) -> Option<i32> {
     fields.nth(1)?.parse().ok()
 }
 
+/// All processes, or those of the ids that can be meant.
+fn candidates(target: &Target) -> Vec<i32> {
+    if let Some(ids) = target.since.and_then(Since::ids) {
+        return ids.collect();
+    }
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
 fn find(target: &Target) -> Vec<OwnedFd> {
     let own = rustix::process::getpid().as_raw_nonzero().get();
     let uid = rustix::process::geteuid().as_raw();
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let mut found = Vec::new();
-    for entry in entries.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
-            continue;
-        };
-        if pid == own || entry.metadata().map_or(true, |meta| meta.uid() != uid) || !target.matches(pid) {
+    for pid in candidates(target) {
+        let ours = std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|meta| meta.uid() == uid);
+        if pid == own || !ours || !target.matches(pid) {
             continue;
         }
         let Some(handle) =

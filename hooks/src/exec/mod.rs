@@ -38,6 +38,7 @@ pub(crate) async fn run(
             "a dry run starts no executable hook unless [hooks] dry_run = true",
         ));
     }
+    context.about_to_run()?;
     let dir = private_dir(&context.settings.tmp()).map_err(|error| {
         HookError::new(HookErrorKind::Unavailable, format!("the data directory takes no more: {error}"))
     })?;

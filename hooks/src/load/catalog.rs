@@ -22,7 +22,12 @@ pub(crate) struct Shelf {
     builtin: BTreeMap<String, Files>,
     slots: RwLock<BTreeMap<String, Slot>>,
     reloading: Mutex<()>,
+    /// Directories that could not be listed at the last reload: told once.
+    unlisted: Mutex<BTreeSet<PathBuf>>,
 }
+
+/// The origin of a template whose directory is not there any more.
+const GONE: &str = "gone";
 
 /// One template.
 #[derive(Debug, Clone)]
@@ -54,8 +59,13 @@ impl Shelf {
                 own.entry(name.to_owned()).or_default().files.insert(file.to_owned(), file_entry);
             }
         }
-        let shelf =
-            Self { dirs, builtin: own, slots: RwLock::new(BTreeMap::new()), reloading: Mutex::new(()) };
+        let shelf = Self {
+            dirs,
+            builtin: own,
+            slots: RwLock::default(),
+            reloading: Mutex::default(),
+            unlisted: Mutex::default(),
+        };
         shelf.reload();
         shelf
     }
@@ -98,10 +108,15 @@ impl Shelf {
     fn places(&self) -> BTreeMap<String, Option<PathBuf>> {
         let mut places: BTreeMap<String, Option<PathBuf>> = BTreeMap::new();
         for dir in &self.dirs {
+            let mut unlisted = self.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
             let Ok(entries) = std::fs::read_dir(dir) else {
-                tracing::warn!(dir = %dir.display(), "the directory of templates cannot be listed");
+                if unlisted.insert(dir.clone()) {
+                    tracing::warn!(dir = %dir.display(), "the directory of templates cannot be listed");
+                }
                 continue;
             };
+            unlisted.remove(dir);
+            drop(unlisted);
             for entry in entries.flatten() {
                 let Ok(name) = entry.file_name().into_string() else { continue };
                 if is_name(&name) && entry.path().is_dir() {
@@ -189,11 +204,11 @@ impl Shelf {
         slots.extend(fresh);
         // A template whose directory is gone still serves its sessions: it is stale until the launcher ends.
         for (name, slot) in slots.iter_mut().filter(|(name, _)| !places.contains_key(*name)) {
-            if slot.state != TemplateState::Stale {
+            if slot.origin != GONE {
                 tracing::warn!(template = %name, "the template's directory is gone; the last good version serves");
             }
             slot.seen = None;
-            slot.origin = "gone".to_owned();
+            slot.origin = GONE.to_owned();
             slot.state = if slot.good.is_some() { TemplateState::Stale } else { TemplateState::Broken };
             slot.findings = vec![Finding {
                 file: ".".to_owned(),

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use wharf_core::hook::{Hook, HookErrorKind};
 use wharf_protocol::Dur;
 
-use super::fault::{failed, mistake};
+use super::fault::{Failed, failed, mistake};
 use super::host::Host;
 use super::value::Secret;
 use crate::exec::child::{Child, Ended, Stopped};
@@ -87,7 +87,7 @@ pub(crate) async fn exec(lua: Lua, host: Host, options: Table) -> mlua::Result<T
         deadline,
         cancel,
     };
-    context.note_ran();
+    context.about_to_run().map_err(|error| mlua::Error::external(Failed(error)))?;
     // On the launcher's own runtime: its limits hold even while the script computes.
     let noted = std::sync::Arc::clone(&context);
     let running = host.runtime()?.spawn(child.run(move |group| {

@@ -13,19 +13,17 @@ use futures_util::StreamExt as _;
 use mlua::{Function, Lua, LuaString, Table, Value as Lv, Variadic};
 use serde_json::Value;
 use tokio::runtime::Handle;
-use wharf_core::backend::{HostContext, HostFunction, HostModule};
-use wharf_core::hook::{Hook, HookError, HookErrorKind};
+use wharf_core::hook::{HookError, HookErrorKind};
 
 use super::command::{self, duration};
-use super::fault::{Failed, failed, host, mistake};
+use super::fault::{Failed, failed, mistake};
 use super::render;
 use super::value::{Into, Out, Secret};
 use super::waiting::waiting;
 use crate::context::Context;
 use crate::exec;
-use crate::exec::child::Ended;
 use crate::load::files::Files;
-use crate::stage::{Reply, Stage, Step};
+use crate::stage::Stage;
 
 /// Functions that `host.parallel` runs at once.
 const PARALLEL: usize = 8;
@@ -57,6 +55,8 @@ pub(crate) struct Host {
     call: Option<Arc<Context>>,
     /// A module's body runs: nothing may happen then either.
     pub(crate) loading: Arc<AtomicBool>,
+    /// A function that waits was called.
+    pub(crate) waited: Arc<AtomicBool>,
     /// The launcher's runtime, where commands and backends live; none while a template is checked.
     runtime: Option<Handle>,
     user: String,
@@ -84,6 +84,7 @@ impl Host {
         Self {
             call,
             loading: Arc::new(AtomicBool::new(true)),
+            waited: Arc::default(),
             runtime,
             user,
             cache,
@@ -129,6 +130,11 @@ impl Host {
         Ok(path)
     }
 
+    /// Removes the private directory; the call is over.
+    pub(crate) fn remove_tmp(&self) {
+        drop(self.tmp.lock().unwrap_or_else(PoisonError::into_inner).dir.take());
+    }
+
     /// Takes room for one more file.
     fn tmp_room(&self, bytes: usize) -> mlua::Result<()> {
         let mut tmp = self.tmp.lock().unwrap_or_else(PoisonError::into_inner);
@@ -163,16 +169,22 @@ fn cut(text: &str, most: usize) -> &str {
 pub(crate) fn add(lua: &Lua, globals: &Table, shared: &Host) -> mlua::Result<()> {
     let table = lua.create_table()?;
     let state = shared.clone();
-    let exec =
-        lua.create_async_function(move |lua, options: Table| command::exec(lua, state.clone(), options))?;
-    table.set("exec", waiting(lua, shared, "host.exec", exec)?)?;
+    let exec = waiting(lua, shared, "host.exec", move |lua| {
+        let state = state.clone();
+        lua.create_async_function(move |lua, options: Table| command::exec(lua, state.clone(), options))
+    })?;
+    table.set("exec", exec)?;
     table.set("fail", lua.create_function(fail)?)?;
     let state = shared.clone();
     table.set("tmp", lua.create_function(move |_, args| tmp(&state, args))?)?;
-    table.set("parallel", waiting(lua, shared, "host.parallel", lua.create_async_function(parallel)?)?)?;
+    table
+        .set("parallel", waiting(lua, shared, "host.parallel", |lua| lua.create_async_function(parallel))?)?;
     let state = shared.clone();
-    let cached = lua.create_async_function(move |lua, args| cache(lua, state.clone(), args))?;
-    table.set("cache", waiting(lua, shared, "host.cache", cached)?)?;
+    let cached = waiting(lua, shared, "host.cache", move |lua| {
+        let state = state.clone();
+        lua.create_async_function(move |lua, args| cache(lua, state.clone(), args))
+    })?;
+    table.set("cache", cached)?;
     let state = shared.clone();
     table.set(
         "progress",
@@ -185,17 +197,20 @@ pub(crate) fn add(lua: &Lua, globals: &Table, shared: &Host) -> mlua::Result<()>
         })?,
     )?;
     let state = shared.clone();
-    let sleep = lua.create_async_function(move |_, time: Lv| {
-        let checked = duration("host.sleep", &time).map(|time| {
-            let pretended = state.stage().is_some_and(|stage| stage.slept(time));
-            if pretended { Duration::ZERO } else { time }
-        });
-        async move {
-            tokio::time::sleep(checked?).await;
-            Ok(())
-        }
+    let sleep = waiting(lua, shared, "host.sleep", move |lua| {
+        let state = state.clone();
+        lua.create_async_function(move |_, time: Lv| {
+            let checked = duration("host.sleep", &time).map(|time| {
+                let pretended = state.stage().is_some_and(|stage| stage.slept(time));
+                if pretended { Duration::ZERO } else { time }
+            });
+            async move {
+                tokio::time::sleep(checked?).await;
+                Ok(())
+            }
+        })
     })?;
-    table.set("sleep", waiting(lua, shared, "host.sleep", sleep)?)?;
+    table.set("sleep", sleep)?;
     let state = shared.clone();
     table.set(
         "now",
@@ -233,10 +248,13 @@ pub(crate) fn add(lua: &Lua, globals: &Table, shared: &Host) -> mlua::Result<()>
         for function in module.functions() {
             let (state, module, function) = (shared.clone(), Arc::clone(&module), *function);
             let name = format!("{}.{}", module.name(), function.name);
-            let called = lua.create_async_function(move |lua, arguments: Option<Table>| {
-                call_module(lua, state.clone(), Arc::clone(&module), function, arguments)
+            let called = waiting(lua, shared, &name, move |lua| {
+                let (state, module) = (state.clone(), Arc::clone(&module));
+                lua.create_async_function(move |lua, arguments: Option<Table>| {
+                    super::module::call(lua, state.clone(), Arc::clone(&module), function, arguments)
+                })
             })?;
-            table.set(function.name, waiting(lua, shared, &name, called)?)?;
+            table.set(function.name, called)?;
         }
         globals.set(module.name(), table)?;
     } else if shared.call.is_none() {
@@ -407,85 +425,4 @@ fn secret(state: &Host, name: &str) -> mlua::Result<Secret> {
     let text = text.trim_end_matches(['\r', '\n']).to_owned();
     context.blot.lock().unwrap_or_else(PoisonError::into_inner).add(&text);
     Ok(Secret(text))
-}
-
-async fn call_module(
-    lua: Lua,
-    state: Host,
-    module: Arc<dyn HostModule>,
-    function: HostFunction,
-    arguments: Option<Table>,
-) -> mlua::Result<Lv> {
-    let name = format!("{}.{}", module.name(), function.name);
-    let context = state.context(&name)?;
-    if context.hook == Hook::Validate {
-        return Err(mistake(format!("{name} cannot be used in `validate`: it is pure")));
-    }
-    let arguments = match arguments {
-        Some(table) => Out { secrets: true, max: 4 << 20 }.json(&Lv::Table(table))?,
-        None => Value::Object(serde_json::Map::new()),
-    };
-    let arguments = match arguments {
-        Value::Array(list) if list.is_empty() => Value::Object(serde_json::Map::new()),
-        other => other,
-    };
-    let argv = vec![name.clone(), arguments.to_string()];
-    let effect = if function.writes { "write" } else { "read" };
-    let step = Step { argv: argv.clone(), effect: effect.to_owned(), ..Step::default() };
-    if let Some(reply) = context.stage.as_ref().and_then(|stage| stage.step(&step)) {
-        context.traced(exec::traced(argv, effect, Duration::ZERO, &reply.clone().into_ended()));
-        return staged(&lua, &name, reply);
-    }
-    if context.dry_run {
-        context.traced(exec::traced(
-            argv,
-            effect,
-            Duration::ZERO,
-            &Ended { code: Some(0), ..Ended::default() },
-        ));
-        return Ok(Lv::Table(lua.create_table()?));
-    }
-    let cancel = context.cancel.child_token();
-    let _ended_with_the_call = cancel.clone().drop_guard();
-    let host_context = HostContext {
-        session: context.session.clone(),
-        env: context.version.run.env.clone().into_iter().collect(),
-        config: context.version.template.config.clone(),
-        progress: context.progress.clone(),
-        mark: context.mark.clone(),
-        left: context.left(),
-        cancel,
-    };
-    context.note_ran();
-    let started = Instant::now();
-    // Connections of a backend belong to the launcher's runtime, not to this thread.
-    let task =
-        state.runtime()?.spawn(async move { module.call(function.name, arguments, &host_context).await });
-    let answered = task.await.map_err(|error| mistake(format!("{name}: {error}")))?;
-    let mut ended = Ended { code: Some(i32::from(answered.is_err())), ..Ended::default() };
-    match &answered {
-        Ok(value) => ended.stdout = value.to_string().into_bytes(),
-        Err(error) => ended.stderr = error.message.clone().into_bytes(),
-    }
-    if let Some(stage) = &context.stage {
-        let mut reply = Reply::of(&ended);
-        reply.kind = answered.as_ref().err().map(|error| error.kind);
-        stage.ended(&step, &reply);
-    }
-    context.traced(exec::traced(argv, effect, started.elapsed(), &ended));
-    Into::PLAIN.lua(&lua, &answered.map_err(host)?)
-}
-
-/// What a rehearsal says instead of a module.
-fn staged(lua: &Lua, name: &str, reply: Reply) -> mlua::Result<Lv> {
-    if reply.status != 0 {
-        let kind = reply.kind.unwrap_or(HookErrorKind::Internal);
-        return Err(failed(kind, String::from_utf8_lossy(&reply.stderr).into_owned()));
-    }
-    if reply.stdout.is_empty() {
-        return Ok(Lv::Table(lua.create_table()?));
-    }
-    let value = exec::document::parse(&reply.stdout)
-        .map_err(|reason| mistake(format!("the mocked result of {name}: {reason}")))?;
-    Into::PLAIN.lua(lua, &value)
 }

@@ -13,12 +13,14 @@
 mod command;
 mod fault;
 mod host;
+mod module;
 mod render;
 mod script;
 mod text;
 mod value;
 mod vm;
 mod waiting;
+mod workers;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,12 +41,11 @@ use crate::load::Level;
 use crate::load::files::Files;
 use crate::pool::Place;
 use host::{Cache, Host};
-use script::{Over, Scripts};
+use script::Scripts;
+use workers::{Fresh, Workers};
 
 /// How long a module's body may take when it is checked.
 const BODY: Duration = Duration::from_millis(250);
-/// Stack of a hook's thread.
-const STACK: usize = 4 << 20;
 /// Most pieces of bytecode that are kept.
 const BYTECODE_MAX: usize = 1024;
 
@@ -77,6 +78,7 @@ impl Bytecode {
 pub(crate) struct Engine {
     bytecode: Bytecode,
     cache: Cache,
+    workers: Workers,
 }
 
 impl Engine {
@@ -93,33 +95,30 @@ impl Engine {
         request: Value,
         place: Place,
     ) -> Result<Value, HookError> {
-        let over: Over = Arc::new(AtomicBool::new(false));
+        let given_up = Arc::new(AtomicBool::new(false));
         let (done, answer) = oneshot::channel();
         let thread = Thread {
             context: Arc::clone(&context),
-            over: Arc::clone(&over),
+            given_up: Arc::clone(&given_up),
             bytecode: self.bytecode.clone(),
             cache: Arc::clone(&self.cache),
             runtime: Handle::current(),
             level,
             request,
         };
-        let spawned =
-            std::thread::Builder::new().name("hook".to_owned()).stack_size(STACK).spawn(move || {
-                let result = thread.run();
-                // The place comes back with the thread, not with the caller's patience.
-                drop(place);
-                // Nobody listens when the call was given up.
-                let _ = done.send(result);
-            });
-        if let Err(error) = spawned {
+        let started = self.workers.run(Box::new(move |fresh| {
+            thread.run(fresh, done);
+            // The place comes back with the thread, not with the caller's patience.
+            drop(place);
+        }));
+        if let Err(error) = started {
             return Err(HookError::new(
                 HookErrorKind::Unavailable,
                 format!("no thread for the hook: {error}"),
             ));
         }
         // Whoever drops this future ends the script as well.
-        let _dropped = SetOnDrop(Arc::clone(&over));
+        let _dropped = SetOnDrop(Arc::clone(&given_up));
         tokio::pin!(answer);
         let why = tokio::select! {
             biased;
@@ -127,7 +126,7 @@ impl Engine {
             () = tokio::time::sleep_until(context.deadline) => Stopped::Deadline,
             () = context.cancel.cancelled() => Stopped::Cancelled,
         };
-        over.store(true, Ordering::Relaxed);
+        given_up.store(true, Ordering::Relaxed);
         let last = tokio::time::timeout(Duration::from_millis(250), &mut answer).await;
         match last {
             // It may have been done in the same moment.
@@ -137,7 +136,7 @@ impl Engine {
     }
 }
 
-struct SetOnDrop(Over);
+struct SetOnDrop(Arc<AtomicBool>);
 
 impl Drop for SetOnDrop {
     fn drop(&mut self) {
@@ -152,7 +151,7 @@ fn broke_off() -> HookError {
 /// What goes to the thread.
 struct Thread {
     context: Arc<Context>,
-    over: Over,
+    given_up: Arc<AtomicBool>,
     bytecode: Bytecode,
     cache: Cache,
     runtime: Handle,
@@ -161,40 +160,38 @@ struct Thread {
 }
 
 impl Thread {
-    fn run(self) -> Result<Value, HookError> {
-        let context = Arc::clone(&self.context);
-        let over = Arc::clone(&self.over);
-        let runtime = self.runtime.clone();
-        let result = runtime.block_on(async move {
-            let (deadline, cancel) = (self.context.deadline, self.context.cancel.clone());
-            let host = self.host();
-            let lua = machine(self.context.version.run.memory, &self.over, &host)?;
-            if host.stage().is_some() {
-                lua.load("math.randomseed(1)").exec()?;
-            }
-            let result = tokio::select! {
-                biased;
-                result = self.script(&lua, host) => result,
-                // Drops what the script waits for; the VM goes with it.
-                () = tokio::time::sleep_until(deadline) => Err(mlua::Error::runtime(vm::OVER)),
-                () = cancel.cancelled() => Err(mlua::Error::runtime(vm::OVER)),
-            };
+    /// Runs it, and answers as soon as nothing of the call is left; the VM is thrown away after that.
+    fn run(self, fresh: mlua::Result<Fresh>, done: oneshot::Sender<Result<Value, HookError>>) {
+        let host = self.host();
+        let mut lua = None;
+        let result = fresh.and_then(|fresh| {
+            let machine = machine(fresh, self.context.version.run.memory, &self.given_up, &host)?;
+            self.runtime.block_on(self.script(lua.insert(machine), &host))
+        });
+        if host.waited.load(Ordering::Relaxed)
+            && let Some(lua) = &lua
+        {
             // What was cut off in the middle is kept by the VM and keeps it: collected, both go.
             for _ in 0..3 {
                 let _ = lua.gc_collect();
             }
-            result
-        });
-        if over.load(Ordering::Relaxed) || context.left().is_zero() {
+        }
+        host.remove_tmp();
+        // Nobody listens when the call was given up.
+        let _ = done.send(self.outcome(result));
+    }
+
+    fn outcome(&self, result: mlua::Result<Value>) -> Result<Value, HookError> {
+        if self.given_up.load(Ordering::Relaxed) || self.context.left().is_zero() {
             if let Err(error) = result {
                 // Where it was is what the administrator wants to know.
-                context.log(&format!("error: {error}\n"));
+                self.context.log(&format!("error: {error}\n"));
             }
-            return Err(exec::stopped(Stopped::Deadline, context.allowed));
+            return Err(exec::stopped(Stopped::Deadline, self.context.allowed));
         }
         result.map_err(|error| {
             let (error, full) = fault::classify(&error);
-            context.log(&format!("error: {full}\n"));
+            self.context.log(&format!("error: {full}\n"));
             error
         })
     }
@@ -209,28 +206,42 @@ impl Thread {
         )
     }
 
-    async fn script(&self, lua: &Lua, host: Host) -> mlua::Result<Value> {
+    async fn script(&self, lua: &Lua, host: &Host) -> mlua::Result<Value> {
+        if host.stage().is_some() {
+            lua.load("math.randomseed(1)").exec()?;
+        }
         let scripts = Scripts {
-            host,
+            host: host.clone(),
             levels: Arc::new(self.context.version.levels.clone()),
             bytecode: self.bytecode.clone(),
             call: Some(Arc::clone(&self.context)),
         };
-        scripts.call(lua, self.level, self.context.hook, &self.request).await
+        tokio::select! {
+            biased;
+            result = scripts.call(lua, self.level, self.context.hook, &self.request) => result,
+            // Drops what the script waits for; the VM goes with it.
+            () = tokio::time::sleep_until(self.context.deadline) => Err(mlua::Error::runtime(vm::OVER)),
+            () = self.context.cancel.cancelled() => Err(mlua::Error::runtime(vm::OVER)),
+        }
     }
 }
 
-fn machine(memory: usize, over: &Over, host: &Host) -> mlua::Result<Lua> {
-    let lua = vm::new(memory, Arc::clone(over))?;
+/// A fresh VM with all that a call may use, sealed.
+fn machine(
+    Fresh { lua, over }: Fresh,
+    memory: usize,
+    given_up: &Arc<AtomicBool>,
+    host: &Host,
+) -> mlua::Result<Lua> {
+    over.get_or_init(|| Arc::clone(given_up));
+    lua.set_memory_limit(memory)?;
     let globals = lua.globals();
-    text::add(&lua, &globals)?;
     host::add(&lua, &globals, host)?;
     for name in ["host", "json", "toml", "re", "log"] {
         if let Lv::Table(table) = globals.get::<Lv>(name)? {
             table.set_readonly(true);
         }
     }
-    // Async host functions need `coroutine` among the globals for ever; scripts never see the globals themselves.
     let visible = lua.create_table()?;
     for pair in globals.pairs::<Lv, Lv>() {
         let (name, value) = pair?;
@@ -283,9 +294,9 @@ pub(crate) fn hooks_of(files: &Files, out: &mut Vec<Finding>) -> Option<Vec<Stri
 }
 
 fn read_table(files: &Files) -> mlua::Result<Vec<String>> {
-    let over: Over = Arc::new(AtomicBool::new(false));
+    let over = Arc::new(AtomicBool::new(false));
     let host = Host::new(None, None, String::new(), Cache::default());
-    let lua = machine(32 << 20, &over, &host)?;
+    let lua = machine(Fresh::new()?, 32 << 20, &over, &host)?;
     let level = Level {
         name: String::new(),
         files: Arc::new(files.clone()),

@@ -4,7 +4,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "whatever else a Lua value is, it is refused")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{Function, Lua, Table, Value as Lv};
@@ -164,12 +164,15 @@ impl Scripts {
                 continue;
             };
             let scripts = self.clone();
-            let function = lua.create_async_function(move |lua, request: Lv| {
-                let scripts = scripts.clone();
-                async move { scripts.call_level(&lua, at, hook, request).await }
-            })?;
             let name = format!("base.{}", hook.as_str());
-            base.raw_set(hook.as_str(), super::waiting::waiting(lua, &self.host, &name, function)?)?;
+            let function = super::waiting::waiting(lua, &self.host, &name, move |lua| {
+                let scripts = scripts.clone();
+                lua.create_async_function(move |lua, request: Lv| {
+                    let scripts = scripts.clone();
+                    async move { scripts.call_level(&lua, at, hook, request).await }
+                })
+            })?;
+            base.raw_set(hook.as_str(), function)?;
         }
         base.set_readonly(true);
         Ok(base)
@@ -258,6 +261,3 @@ fn frozen(lua: &Lua, hook: Hook, request: &Value, secrets: &[String]) -> mlua::R
     }
     Ok(value)
 }
-
-/// A flag that ends a VM.
-pub(crate) type Over = Arc<AtomicBool>;

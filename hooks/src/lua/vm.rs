@@ -4,10 +4,11 @@
 //! outside and stays set, so `pcall` catches the first error and nothing after it. Memory is the allocator's cap.
 //! `sandbox(true)` comes last: it freezes libraries, metatables and globals.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use mlua::{Lua, LuaOptions, StdLib, Value, VmState};
+use mlua::chunk::{ChunkMode, Compiler};
+use mlua::{Function, Lua, LuaOptions, StdLib, Value, VmState};
 
 /// Globals that stay.
 const ALLOWED: [&str; 25] = [
@@ -37,6 +38,9 @@ const ALLOWED: [&str; 25] = [
     "utf8",
     "bit32",
 ];
+
+/// The cap where a template says nothing.
+const MEMORY: usize = 32 << 20;
 
 /// The error that a script sees once its time is over.
 pub(crate) const OVER: &str = "the hook's time is over";
@@ -80,34 +84,61 @@ string.gsub = function(text, pattern, by, most)
 end
 "#;
 
+static CODE: Code = OnceLock::new();
+
+/// Bytecode of a script of our own, made once.
+pub(crate) type Code = OnceLock<Vec<u8>>;
+
+/// A script of our own, ready to be called.
+pub(crate) fn own(lua: &Lua, name: &str, source: &str, kept: &Code) -> mlua::Result<Function> {
+    let code = match kept.get() {
+        Some(code) => code,
+        None => {
+            let code = Compiler::new().compile(source)?;
+            kept.get_or_init(|| code)
+        }
+    };
+    lua.load(code.as_slice()).set_mode(ChunkMode::Binary).set_name(format!("={name}")).into_function()
+}
+
 /// The flag of a VM, for native loops of ours: they stop with it as scripts do.
-struct Flag(Arc<AtomicBool>);
+struct Flag(Over);
+
+/// What ends a VM as soon as it is set. A VM that was made ahead hears of it with its call.
+pub(crate) type Over = Arc<OnceLock<Arc<AtomicBool>>>;
+
+fn is_over(over: &Over) -> bool {
+    over.get().is_some_and(|over| over.load(Ordering::Relaxed))
+}
 
 /// An error once the script's time is over.
 pub(crate) fn in_time(lua: &Lua) -> mlua::Result<()> {
     match lua.app_data_ref::<Flag>() {
-        Some(flag) if flag.0.load(Ordering::Relaxed) => Err(mlua::Error::runtime(OVER)),
+        Some(flag) if is_over(&flag.0) => Err(mlua::Error::runtime(OVER)),
         _ => Ok(()),
     }
 }
 
-/// Makes a VM; `over` ends it as soon as it is set.
-pub(crate) fn new(memory: usize, over: Arc<AtomicBool>) -> mlua::Result<Lua> {
-    let libraries = StdLib::TABLE | StdLib::STRING | StdLib::UTF8 | StdLib::BIT | StdLib::MATH;
+/// Makes a VM, with the default cap of memory.
+pub(crate) fn new(over: &Over) -> mlua::Result<Lua> {
+    // Host functions that wait need coroutines among the globals for ever; scripts never see the globals themselves.
+    let libraries =
+        StdLib::TABLE | StdLib::STRING | StdLib::UTF8 | StdLib::BIT | StdLib::MATH | StdLib::COROUTINE;
     // Catching panics keeps `pcall` yieldable, which async host functions need.
     let lua = Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(true))?;
     let globals = lua.globals();
     for pair in globals.pairs::<Value, Value>() {
         let (name, _) = pair?;
-        let allowed = matches!(&name, Value::String(name) if ALLOWED.iter().any(|known| name.as_bytes() == known.as_bytes()));
+        let allowed = matches!(&name, Value::String(name) if *name == "coroutine" || ALLOWED.iter().any(|known| name.as_bytes() == known.as_bytes()));
         if !allowed {
             globals.raw_set(name, Value::Nil)?;
         }
     }
-    lua.set_memory_limit(memory)?;
-    lua.set_app_data(Flag(Arc::clone(&over)));
+    lua.set_memory_limit(MEMORY)?;
+    lua.set_app_data(Flag(Arc::clone(over)));
+    let over = Arc::clone(over);
     lua.set_interrupt(move |lua| {
-        if !over.load(Ordering::Relaxed) {
+        if !is_over(&over) {
             return Ok(VmState::Continue);
         }
         let place = lua.inspect_stack(0, |frame| {
@@ -116,6 +147,6 @@ pub(crate) fn new(memory: usize, over: Arc<AtomicBool>) -> mlua::Result<Lua> {
         });
         Err(mlua::Error::runtime(format!("{}{OVER}", place.flatten().unwrap_or_default())))
     });
-    lua.load(PRELUDE).set_name("=sandbox").exec()?;
+    own(&lua, "sandbox", PRELUDE, &CODE)?.call::<()>(())?;
     Ok(lua)
 }

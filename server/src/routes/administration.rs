@@ -36,7 +36,7 @@ pub(super) async fn templates(
     query: Query,
 ) -> Result<Json<Page<TemplateSummary>>, Refused> {
     query.finish()?;
-    Ok(page_of(app.launcher.templates(caller.actor()?)?))
+    Ok(page_of(app.launcher.templates(caller.actor()?).await?))
 }
 
 /// One template: its parameters, its findings
@@ -49,7 +49,7 @@ pub(super) async fn template(
     query: Query,
 ) -> Result<Json<TemplateDetail>, Refused> {
     query.finish()?;
-    Ok(Json(app.launcher.template(caller.actor()?, &name)?))
+    Ok(Json(app.launcher.template(caller.actor()?, &name).await?))
 }
 
 /// Parameters so far.

@@ -164,6 +164,7 @@ impl Running {
             node: "here".to_owned(),
             version: "0".to_owned(),
             owner,
+            groups_of: |_| Vec::new(),
             store: Arc::new(MemoryStore::new()),
             hooks: Arc::new(Hooks),
             catalog: Arc::new(Templates(Entry {

@@ -95,7 +95,7 @@ impl Live<'_> {
         let within = QUEUE + self.template.timeouts.register;
         let running = self.until(id, "running", within, |session| session.state == State::Running).await;
         let running =
-            running.map(|session| (format!("its monitor has registered, link {:?}", session.link), ()));
+            running.map(|session| (format!("its monitor has registered, link {}", word(&session.link)), ()));
         let running = tell(report, "register", began, running)?.is_some();
         if !running {
             for step in ["logs", "exec"] {
@@ -182,7 +182,10 @@ impl Live<'_> {
     async fn its_end(&self, report: &mut Report, id: &SessionId, job: &str) -> Outcome<()> {
         let began = Instant::now();
         let ended = self.terminate(id).await.map(|session| {
-            let end = session.end.map(|end| format!("{} ({:?})", end.cause.as_str(), end.stopped_by));
+            let end = session.end.map(|end| {
+                let by = end.stopped_by.map_or_else(String::new, |by| format!(" by {}", word(&by)));
+                format!("{}{by}", end.cause.as_str())
+            });
             (format!("it has ended: {}", end.unwrap_or_default()), ())
         });
         tell(report, "terminate running", began, ended)?;
@@ -356,4 +359,9 @@ impl Live<'_> {
         let detail = format!("nothing is left of {} sessions", self.started.len());
         tell(report, "no orphans", began, left.map(|()| (detail, ()))).map(|_| ())
     }
+}
+
+/// A value in the API's own word for it.
+fn word(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| Some(value.as_str()?.to_owned())).unwrap_or_default()
 }
