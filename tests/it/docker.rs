@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use wharf_tests::launcher::Home;
 use wharf_tests::websocket::WebSocket;
 use wharf_tests::{Dockerd, Launcher, Probe, Template, until, wait};
 
@@ -339,4 +340,45 @@ fn a_container_removed_by_hand_has_vanished_and_one_out_of_memory_says_so() {
     engine.run(&["rm", "-f", &id]).exits(0);
     let end = launcher.await_ended(&id, Duration::from_secs(30))["end"].clone();
     assert_eq!(end["cause"], "vanished", "{end}");
+}
+
+#[test]
+fn the_template_of_plain_scripts_does_the_same() {
+    let engine = Dockerd::start();
+    let toml = format!(
+        "api = 1\nextends = \"docker-cli\"\n[hooks]\nenv = {{ DOCKER_HOST = \"{}\" }}\n",
+        engine.host()
+    );
+    let template = Template::new("scripts").toml(&toml);
+    let launcher = Launcher::builder().env("DOCKER_HOST", &engine.host()).template(&template).start();
+    let id = launcher.start_session(&body("scripts", "busybox", &["sleep", "1000"]));
+    launcher.await_connected(&id);
+    assert_eq!(engine.containers(), [format!("{id} busybox running")]);
+    assert_eq!(launcher.session(&id)["job"]["id"], id);
+    assert_eq!(launcher.exec(&id, &["echo", "here"])["stdout"], "here\n");
+    let limits = "{{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}} {{.HostConfig.Memory}} {{.HostConfig.NetworkMode}}";
+    assert_eq!(engine.property(&id, limits), "[ALL] [no-new-privileges] 2147483648 none");
+    assert_eq!(launcher.terminate(&id, "15s")["end"]["cause"], "terminated");
+    await_no_container(&engine);
+    let end =
+        launcher.await_ended(&launcher.start_session(&body("scripts", "localhost:1/absent", &["sh"])), SOON);
+    assert_eq!(end["end"]["cause"], "submit_failed", "{end}");
+    assert!(end["end"]["message"].as_str().is_some_and(|text| text.contains("refused")), "{end}");
+    let id = launcher.start_session(&body("scripts", "busybox", &["sleep", "1000"]));
+    launcher.await_connected(&id);
+    engine.run(&["rm", "-f", &id]).exits(0);
+    let end = launcher.await_ended(&id, Duration::from_secs(30));
+    assert_eq!(end["end"]["cause"], "vanished", "{end}");
+}
+
+#[test]
+fn the_shipped_template_passes_the_conformance_run() {
+    let engine = Dockerd::start();
+    let home = Home::new();
+    let args = ["template", "test", "docker", "--live", "-p", "image=busybox", "-p", "network=none"];
+    let mut command = home.command(&args);
+    command.env("DOCKER_HOST", engine.host());
+    let output = wharf_tests::cli::run(command, b"", Duration::from_secs(120));
+    output.exits(0);
+    await_no_container(&engine);
 }

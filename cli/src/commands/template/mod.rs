@@ -105,7 +105,6 @@ fn failure(error: BenchError) -> Failure {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     /// The bench knows backends' functions by a table of its own.
@@ -118,7 +117,7 @@ mod tests {
             let mut listed: Vec<&str> = items.map(|item| item.name).collect();
             functions.sort_unstable();
             listed.sort_unstable();
-            assert_eq!(functions, listed);
+            assert_eq!(functions, listed, "{}", module.name());
         }
     }
 
