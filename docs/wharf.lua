@@ -478,6 +478,49 @@ function shell.signal(options) end
 ---@return {}
 function shell.clear(options) end
 
+---@class wharf.api.docker
+docker = {}
+
+---Brings an image, telling the waiting user how far it is. Ends when the hook is given up.
+---@param options {image: string, when?: "missing"|"always"|"never"}
+---@return {}
+function docker.pull(options) end
+
+---Makes a session's container, named after it, or finds the one that was made. What it may do beyond the least stands in the template's `[config]` only.
+---@param options {id: string, monitor: any, image: string, memory?: string|number, cpus?: number, pids?: number, shm?: string|number, network?: string, mounts?: string|string[], env?: table<string, string>, labels?: table<string, string>, user?: string, hostname?: string}
+---@return {}
+function docker.create(options) end
+
+---Starts a container that never ran. One that the engine refuses to start is removed.
+---@param options {id: string}
+---@return {}
+function docker.start(options) end
+
+---The states of sessions' containers, as `status` answers them; one list call for all.
+---@param options {ids: string[]}
+---@return table<string, {state: string, raw: string, exit_code?: number, cause?: string, reason?: string}>
+function docker.inspect(options) end
+
+---Finds sessions' containers: the engine's word for the state (`created`, `running`), or `false`.
+---@param options {ids: string[]}
+---@return table<string, string|false>
+function docker.list(options) end
+
+---What the container's first process, the monitor, printed itself.
+---@param options {id: string, tail?: number}
+---@return {text: string}
+function docker.logs(options) end
+
+---Runs a program in a session's container.
+---@param options {id: string, argv: string[], stdin?: string}
+---@return {status: number, stdout: string, stderr: string, truncated: boolean}
+function docker.exec(options) end
+
+---Kills and removes a session's container. Already gone is success; somebody else's is left alone.
+---@param options {id: string}
+---@return {}
+function docker.remove(options) end
+
 ---@class wharf.api.slurm
 slurm = {}
 

@@ -34,9 +34,6 @@ pub(crate) async fn run(context: &Context, args: Serve) -> Outcome {
     if let Some(file) = file {
         tracing::info!(file = %file.display(), "read the configuration");
     }
-    if !config.backends.docker.is_empty() {
-        tracing::warn!("[backends.docker] is read, but this release has no such backend yet");
-    }
     let plan = plan(config.clone(), data_dir, args)?;
     let site = Site { global: context.global.clone(), config, level };
     serve(plan, user::current(), site).await?;

@@ -61,6 +61,10 @@ pub struct HostContext {
     pub programs: Vec<(String, String)>,
     /// The template's `[hooks] env`.
     pub env: Vec<(String, String)>,
+    /// The template's `[config]`: what the administrator allows.
+    pub config: Value,
+    /// Where words for the waiting user go; none where nobody waits.
+    pub progress: Option<tokio::sync::watch::Sender<String>>,
     /// The mark that every process of the call carries (`WHARF_INSTANCE`).
     pub mark: String,
     /// What is left of the hook's time.

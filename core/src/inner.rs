@@ -293,8 +293,18 @@ impl Inner {
         self.catalog.get(name)?.template
     }
 
-    pub(crate) fn backend(&self, name: &str) -> Option<Arc<dyn Backend>> {
-        self.backends.iter().find(|backend| backend.name() == name).cloned()
+    /// A template's backend: the first of its instances that is there, else the only one, else the first.
+    pub(crate) fn backend(&self, template: &Template) -> Option<Arc<dyn Backend>> {
+        let by_name = |name: &str| self.backends.iter().find(|backend| backend.name() == name);
+        let prefix = format!("{}/", template.backend);
+        let of_instance = |instance: &String| by_name(&format!("{prefix}{instance}"));
+        template
+            .instances
+            .iter()
+            .find_map(of_instance)
+            .or_else(|| by_name(&template.backend))
+            .or_else(|| self.backends.iter().find(|backend| backend.name().starts_with(&prefix)))
+            .cloned()
     }
 
     pub(crate) fn keep_trace(&self, trace: Trace) {

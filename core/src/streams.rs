@@ -121,7 +121,8 @@ impl Streams {
 
     /// Drops all users, or one.
     pub(crate) fn disconnect(&self, id: &SessionId, user: Option<&str>) -> u32 {
-        let problem = Problem::new(ErrorCode::Forbidden, "disconnected by the session's owner");
+        let problem = Problem::new(ErrorCode::Forbidden, "disconnected by the session's owner")
+            .hint("the session goes on; connect again if you are still welcome");
         self.cut_where(Some(id), &problem, |stream| {
             stream.counts() && user.is_none_or(|user| stream.actor.user == user)
         })

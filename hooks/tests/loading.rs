@@ -7,7 +7,7 @@ use serde_json::json;
 use wharf_core::hook::{Hook, HookAnswer};
 use wharf_core::template::{Catalog as _, ParamKind};
 use wharf_hooks::{Hooks, HooksConfig};
-use wharf_protocol::template::{Finding, TemplateState};
+use wharf_protocol::template::{Finding, Severity, TemplateState};
 
 fn has(findings: &[Finding], file: &str, line: Option<u32>, says: &str) {
     assert!(
@@ -67,6 +67,41 @@ hook_memory = true
     has(&findings, "hooks/terminate", None, "not executable");
     has(&findings, "hooks.lua", Some(2), "Expected");
     has(&findings, "files/a.j2", Some(2), "");
+}
+
+#[test]
+fn what_a_container_may_beyond_the_least_is_pointed_at_with_its_line() {
+    let bench = Bench::new();
+    let text = r#"api = 1
+backend = "docker"
+[config]
+images = ["a*"]
+privileged = true
+host_network = true
+new_privileges = false
+capabilities = ["CHOWN"]
+[config.mounts.data]
+source = "/srv"
+target = "/data"
+[config.mounts.engine]
+source = "/var/run/docker.sock"
+target = "/x"
+read_only = false
+"#;
+    bench.write("wide", "template.toml", text);
+    bench.write("wide", "hooks.lua", "return { submit = function() end, terminate = function() end }\n");
+    let findings = bench.hooks().check(&bench.dir("wide"));
+    let toml = "template.toml";
+    has(&findings, toml, Some(5), "root on the engine's host");
+    has(&findings, toml, Some(6), "host's own network");
+    has(&findings, toml, Some(8), "`capabilities`");
+    has(&findings, toml, Some(13), "the host itself");
+    has(&findings, toml, Some(15), "written to");
+    assert!(
+        findings.iter().all(|one| one.code != "wide" || one.severity == Severity::Warning),
+        "{findings:?}"
+    );
+    assert_eq!(findings.iter().filter(|one| one.code == "wide").count(), 5, "{findings:?}");
 }
 
 #[test]

@@ -21,6 +21,18 @@ pub(crate) fn current() -> Option<PathBuf> {
     cgroup::directory(&own, &fs::read_to_string("/proc/self/mountinfo").ok()?)
 }
 
+/// How often the kernel killed something of our own cgroup for memory, as either version of cgroups tells it.
+pub(crate) fn oom_kills() -> Option<u64> {
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let events = [
+        cgroup::directory(&own, &mounts).map(|directory| directory.join("memory.events")),
+        cgroup::directory_v1("memory", &own, &mounts).map(|directory| directory.join("memory.oom_control")),
+    ];
+    let text = events.into_iter().flatten().find_map(|file| fs::read_to_string(file).ok())?;
+    text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+}
+
 /// Makes one and joins it; `None` where that is not ours to do.
 pub(crate) fn join(session: &SessionId) -> Option<Own> {
     let directory = current()?.join(cgroup::name_of(session));

@@ -223,7 +223,7 @@ async fn command(
     let _ = monitor.pid.set(pid.as_raw_nonzero().get().unsigned_abs());
     prefer_to_lose(pid);
     let copying = copy(monitor, streams);
-    let oom_before = oom_kills();
+    let oom_before = crate::cgroup::oom_kills();
     let attempt = Arc::new(Attempt::default());
     let mut stopping: Option<(tokio::task::JoinHandle<()>, Instant)> = None;
     let mut by_launcher = false;
@@ -292,7 +292,7 @@ async fn command(
         report.signal = report.signal.or(Some(signal));
     } else if matches!(ended, Ended::Signal(9 | 15)) {
         report.interrupted = true;
-        report.out_of_memory = ended == Ended::Signal(9) && oom_kills() > oom_before;
+        report.out_of_memory = ended == Ended::Signal(9) && crate::cgroup::oom_kills() > oom_before;
     }
     if told.is_some() {
         // Whoever wants the job's place back does not wait for an hour.
@@ -365,13 +365,4 @@ fn prefer_to_lose(pid: Pid) {
         .and_then(|text| text.trim().parse::<i32>().ok());
     let more = own.unwrap_or(0).saturating_add(100).min(1000);
     let _ = std::fs::write(format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero()), more.to_string());
-}
-
-/// How often the kernel killed something of our own cgroup for memory.
-fn oom_kills() -> u64 {
-    let read = || -> Option<u64> {
-        let events = std::fs::read_to_string(crate::cgroup::current()?.join("memory.events")).ok()?;
-        events.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
-    };
-    read().unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! Where a process stands among the cgroups (version 2), read from what `/proc` says of it.
+//! Where a process stands among the cgroups, mostly those of version 2, read from what `/proc` says of it.
 //!
 //! Text in, paths out: whoever makes, joins or kills one does so itself. A session's own cgroup is named after it, so
 //! that it is found again by its name alone, whoever made it.
@@ -32,6 +32,28 @@ pub fn root(mountinfo: &str) -> Option<PathBuf> {
 pub fn directory(cgroup: &str, mountinfo: &str) -> Option<PathBuf> {
     let own = cgroup.lines().find_map(|line| line.strip_prefix("0::"))?;
     let (at, root) = mount(mountinfo)?;
+    inside(own, root, &at)
+}
+
+/// The directory of a process's cgroup of one controller of version 1, such as `memory`; hosts may have both versions.
+pub fn directory_v1(controller: &str, cgroup: &str, mountinfo: &str) -> Option<PathBuf> {
+    let own = cgroup.lines().find_map(|line| {
+        let (_, line) = line.split_once(':')?;
+        let (controllers, own) = line.split_once(':')?;
+        controllers.split(',').any(|one| one == controller).then_some(own)
+    })?;
+    mountinfo.lines().find_map(|line| {
+        let (place, kind) = line.split_once(" - ")?;
+        let mut place = place.split(' ');
+        let (root, at) = (place.nth(3)?, place.next()?);
+        let options = kind.strip_prefix("cgroup ")?.rsplit(' ').next()?;
+        let ours = options.split(',').any(|one| one == controller) && !at.contains('\\');
+        ours.then(|| inside(own, root, Path::new(at))).flatten()
+    })
+}
+
+/// A cgroup's directory below the mount that shows `root`.
+fn inside(own: &str, root: &str, at: &Path) -> Option<PathBuf> {
     // What lies outside of the mount cannot be reached through it.
     let below = Path::new(own).strip_prefix(root).ok()?;
     let climbs = below.components().any(|part| part == std::path::Component::ParentDir);
@@ -60,6 +82,19 @@ mod tests {
         assert_eq!(directory("0::/pod/a/b\n", bound), Some(PathBuf::from("/sys/fs/cgroup/b")));
         assert_eq!(directory("0::/pod/ab\n", bound), None);
         assert_eq!(directory("0::/../x\n", HYBRID), None);
+    }
+
+    #[test]
+    fn a_controller_of_version_1_has_a_place_of_its_own() {
+        let own = "9:memory:/docker/a\n4:cpu,cpuacct:/b\n0::/docker/a\n";
+        let inside = "31 30 0:26 /docker/a /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n";
+        assert_eq!(directory_v1("memory", own, inside), Some(PathBuf::from("/sys/fs/cgroup/memory/")));
+        assert_eq!(
+            directory_v1("memory", own, HYBRID),
+            Some(PathBuf::from("/sys/fs/cgroup/memory/docker/a"))
+        );
+        assert_eq!(directory_v1("cpuacct", own, HYBRID), None);
+        assert_eq!(directory_v1("memory", "0::/a\n", HYBRID), None);
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! What an administrator's template can say beside submit and terminate.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::json;
+use wharf_tests::templates::END;
 use wharf_tests::{Launcher, Probe, Template, until};
 
 const SOON: Duration = Duration::from_secs(15);
@@ -191,4 +195,63 @@ fn an_overlay_of_a_builtin_replaces_it_as_a_whole() {
     let templates = launcher.http().get("/templates").expect(200);
     let items = templates["items"].as_array().expect("items").clone();
     assert_eq!(items.iter().filter(|item| item["name"] == "shell").count(), 1, "{templates}");
+}
+
+/// A bad reload under load: nobody notices but the administrator, and the repair serves what began before.
+#[test]
+fn a_bad_reload_under_load_fails_no_start_and_its_repair_ends_older_sessions() {
+    let good = Template::working("site");
+    let launcher = Launcher::with(&good);
+    let old = launcher.run_session("site", &["sleep", "1000"]);
+    let stop = AtomicBool::new(false);
+    let started = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let body = json!({"template": "site", "command": ["true"], "tty": false});
+                    let answer = launcher.http().post("/sessions", &body);
+                    let mut started = started.lock().unwrap_or_else(PoisonError::into_inner);
+                    started.push((answer.status, answer.text()));
+                }
+            });
+        }
+        // Whatever fails here, the load ends, or the scope would wait for it for ever.
+        let watched = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let count = || started.lock().unwrap_or_else(PoisonError::into_inner).len();
+            let more = |what: &str| {
+                let before = count();
+                until(what, SOON, || Probe::when(count() >= before + 10, (), || count().to_string()));
+            };
+            more("the good one serves");
+            launcher.home().install(&good.clone().toml("[timeouts]\npol = \"1s\"\n"));
+            let fault = until("the fault is in the list", SOON, || {
+                let listed = launcher.cli(&["template", "list"]);
+                Probe::when(listed.stdout.contains("pol"), listed.stdout.clone(), || listed.to_string())
+            });
+            assert!(fault.contains("did you mean `poll`?"), "{fault}");
+            more("the last good one serves");
+        }));
+        stop.store(true, Ordering::Relaxed);
+        if let Err(panic) = watched {
+            std::panic::resume_unwind(panic);
+        }
+    });
+    let started = started.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let failed: Vec<_> = started.iter().filter(|(status, _)| *status != 201).collect();
+    assert!(failed.is_empty(), "{} of {}: {:?}", failed.len(), started.len(), failed.first());
+    let log = launcher.log();
+    let told = log.lines().filter(|line| line.contains("did you mean `poll`?")).count();
+    assert_eq!(told, 1, "the log tells the fault once:\n{log}");
+    // The repaired version ends the session that the first one has started.
+    let repaired = good.hook("terminate", &format!("echo repaired >> \"$J/repaired\"; {END}"));
+    launcher.home().install(&repaired);
+    until("the repair is in the list", SOON, || {
+        let listed = launcher.cli(&["template", "list"]);
+        Probe::when(!listed.stdout.contains("pol"), (), || listed.to_string())
+    });
+    launcher.monitor(&old).signal(Signal::STOP);
+    let ended = launcher.terminate(&old, "40s");
+    assert_eq!(ended["end"]["cause"], "terminated", "{ended}");
+    assert!(launcher.home().journal().join("repaired").exists(), "by the hook of the repaired version");
 }

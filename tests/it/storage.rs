@@ -121,6 +121,8 @@ fn a_backup_is_taken_while_it_runs_and_serves() {
     let file = launcher.home().path().join("backup.db");
     let name = file.to_string_lossy().into_owned();
     launcher.cli(&["backup", &name]).exits(0);
+    launcher.cli(&["backup", &name]).exits(4);
+    launcher.cli(&["backup", &format!("{name}-absent/b.db")]).exits(2);
     let mode =
         std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).expect("a backup").permissions());
     assert_eq!(mode & 0o077, 0, "a backup is private");

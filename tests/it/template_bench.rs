@@ -15,7 +15,7 @@ fn text(path: &std::path::Path) -> String {
 #[test]
 fn shipped_templates_pass_check_test_and_inject() {
     let home = Home::new();
-    for name in ["shell", "shell-exec"] {
+    for name in ["shell", "shell-exec", "docker", "docker-cli"] {
         assert_eq!(home.cli(&["template", "check", name, "--output", "json"]).json(), serde_json::json!([]));
         let cases = home.cli(&["template", "test", name, "--output", "json"]).json();
         assert!(
@@ -160,6 +160,40 @@ fn check_lists_every_mistake_and_exits_6() {
     home.cli(&["template", "test", &dir]).exits(6);
     home.cli(&["template", "check", "nosuch"]).exits(3);
     home.cli(&["template", "check", "./nosuch"]).exits(3);
+}
+
+/// Five different mistakes, five findings, each in its place and with words that say what to do.
+#[test]
+fn five_mistakes_get_five_precise_findings_in_one_run() {
+    let home = Home::new();
+    let lua = "local M = {}\n\
+               function M.submit(req)\n\
+               \x20 local run = host.exec { argv = { \"mysubb\", req.session.id } }\n\
+               \x20 return { job_id = lines(run.stdout)[1], q = req.session.prams.queue }\n\
+               end\n\
+               function M.terminate(req)\n\
+               \x20 hots.fail(\"denied\", \"no\")\n\
+               end\n\
+               return M\n";
+    let toml = "api = 1\nbackend = \"shell\"\n[params.queue]\ntype = \"strng\"\n[timeouts]\npol = \"5s\"\n\
+                [hooks]\ncommands = [\"mysub\"]\n";
+    home.install(&Template::new("five").toml(toml).file("hooks.lua", lua));
+    let dir = text(&home.templates().join("five"));
+    let output = home.cli(&["template", "check", &dir]);
+    let said: Vec<&str> = output.exits(6).stdout.lines().collect();
+    let wanted = [
+        ("template.toml:4: error: ", "did you mean \"string\"?"),
+        ("template.toml:6: error: ", "did you mean `poll`?"),
+        ("hooks.lua:3: error: ", "did you mean `mysub`?"),
+        ("hooks.lua:4: error: ", "did you mean `params`?"),
+        ("hooks.lua:7: error: ", "did you mean `host`?"),
+    ];
+    for (place, hint) in wanted {
+        let hits = said.iter().filter(|line| line.starts_with(place) && line.contains(hint)).count();
+        assert_eq!(hits, 1, "{place} … {hint}: {output}");
+    }
+    let errors = said.iter().filter(|line| line.contains(": error: ")).count();
+    assert_eq!(errors, wanted.len(), "each once, and nothing that follows from another: {output}");
 }
 
 #[test]

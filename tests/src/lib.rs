@@ -13,6 +13,7 @@
 //! ```
 
 pub mod cli;
+pub mod dockerd;
 pub mod events;
 pub mod gridengine;
 pub mod http;
@@ -31,6 +32,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::runtime::Runtime;
 
 pub use cli::Output;
+pub use dockerd::Dockerd;
 pub use gridengine::GridEngine;
 pub use http::{Answer, Http};
 pub use launcher::{Home, Launcher};

@@ -14,6 +14,8 @@ fn context() -> HostContext {
         base: Vec::new(),
         programs: Vec::new(),
         env: Vec::new(),
+        config: Value::Null,
+        progress: None,
         mark: "instance:call".to_owned(),
         left: Duration::from_secs(10),
         cancel: CancellationToken::new(),

@@ -112,6 +112,8 @@ impl Backend for Slurm {
                 .collect(),
             programs: Vec::new(),
             env: Vec::new(),
+            config: serde_json::Value::Null,
+            progress: None,
             mark: String::new(),
             left: Duration::from_secs(4),
             cancel: CancellationToken::new(),

@@ -250,6 +250,8 @@ impl Fake {
             ],
             programs: Vec::new(),
             env: vec![("SLURM_CONF".to_owned(), "/site/slurm.conf".to_owned())],
+            config: serde_json::Value::Null,
+            progress: None,
             mark: String::new(),
             left,
             cancel: CancellationToken::new(),

@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use wharf_backends::docker::{Address, Docker, Tls};
 use wharf_backends::shell::Shell;
 use wharf_backends::slurm::{Cluster, Slurm};
 use wharf_core::backend::Backend;
 
-use crate::config::Backends;
+use crate::config::{self, Backends};
 
 /// All of them.
 pub(crate) fn all(config: &Backends) -> Vec<Arc<dyn Backend>> {
     let mut all: Vec<Arc<dyn Backend>> = vec![Arc::new(Shell)];
+    all.extend(docker(config));
     all.extend(slurm(config));
     all
 }
@@ -36,4 +38,27 @@ fn slurm(config: &Backends) -> Vec<Arc<dyn Backend>> {
         backends.push(Arc::new(Slurm::new(format!("slurm/{name}"), cluster(one))));
     }
     backends
+}
+
+/// Every engine under its name; without any, the one that every client of Docker would use.
+fn docker(config: &Backends) -> Vec<Arc<dyn Backend>> {
+    if config.docker.is_empty() {
+        return vec![Arc::new(Docker::new("docker", Address::standard()))];
+    }
+    let backend = |(name, engine): (&String, &config::Docker)| -> Arc<dyn Backend> {
+        Arc::new(Docker::new(format!("docker/{name}"), address(engine)))
+    };
+    config.docker.iter().map(backend).collect()
+}
+
+fn address(engine: &config::Docker) -> Address {
+    if engine.host.is_empty() {
+        return Address::standard();
+    }
+    let tls = (!engine.tls_cert.as_os_str().is_empty()).then(|| Tls {
+        ca: engine.tls_ca.clone(),
+        cert: engine.tls_cert.clone(),
+        key: engine.tls_key.clone(),
+    });
+    Address { host: engine.host.clone(), tls }
 }

@@ -46,10 +46,10 @@ pub(crate) struct Plan {
     pub(crate) monitor: Option<PathBuf>,
     /// Where logs hooks may point to.
     pub(crate) logs_roots: Vec<PathBuf>,
+    /// Docker engines and Slurm clusters.
+    pub(crate) backends: crate::config::Backends,
     /// Hooks at once; 0: the default.
     pub(crate) max_hooks: usize,
-    /// Engines and clusters.
-    pub(crate) backends: crate::config::Backends,
     /// What the core is to keep to.
     pub(crate) settings: Settings,
 }
@@ -70,8 +70,8 @@ impl Plan {
             advertise: config.monitor.advertise,
             monitor: config.monitor.path.get(std::env::consts::ARCH).cloned(),
             logs_roots: config.logs.roots,
-            max_hooks: config.limits.hooks,
             backends: config.backends,
+            max_hooks: config.limits.hooks,
             settings,
         }
     }
@@ -144,7 +144,11 @@ pub(crate) async fn assemble(plan: Plan, owner: User) -> Result<Assembled, Assem
     };
     let server = bind(&plan, &store).await?;
     let monitor_socket = plan.data_dir.join("run/monitor/sock");
-    let mut addresses = vec![format!("unix:{}", monitor_socket.display())];
+    // The same socket as containers see it: their own directory comes after the host's, where it does not exist.
+    let mut addresses = vec![
+        format!("unix:{}", monitor_socket.display()),
+        format!("unix:{}", wharf_backends::docker::SOCKET),
+    ];
     addresses.extend(plan.advertise.iter().cloned());
     addresses.extend(server.addresses().into_iter().filter(|address| address.starts_with("http")));
     let backends = backends::all(&plan.backends);

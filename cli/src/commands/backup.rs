@@ -5,7 +5,7 @@ use wharf_protocol::{ErrorCode, Problem};
 
 use super::Context;
 use crate::args::admin::Backup;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::paths;
 
 pub(super) fn run(context: &Context, args: &Backup) -> Outcome {
@@ -19,6 +19,10 @@ pub(super) fn run(context: &Context, args: &Backup) -> Outcome {
     if args.file.symlink_metadata().is_ok() {
         let detail = format!("{} exists already", args.file.display());
         return Err(Problem::new(ErrorCode::AlreadyExists, detail).into());
+    }
+    let directory = args.file.parent().filter(|path| !path.as_os_str().is_empty());
+    if let Some(directory) = directory.filter(|path| !path.is_dir()) {
+        return Err(Failure::usage(format!("there is no directory {}", directory.display())));
     }
     wharf_store::backup_file(&db, &args.file)
         .map_err(|error| Problem::new(ErrorCode::Internal, format!("the backup failed: {error}")))?;

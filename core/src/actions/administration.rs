@@ -191,7 +191,9 @@ impl Launcher {
             let health = self.health(&**backend).await;
             let uses = |entry: &&Entry| {
                 entry.state != TemplateState::Broken
-                    && entry.template.as_ref().is_some_and(|template| template.backend == backend.name())
+                    && entry.template.as_ref().is_some_and(|template| {
+                        self.inner.backend(template).is_some_and(|own| own.name() == backend.name())
+                    })
             };
             let own: Vec<&Entry> = templates.iter().filter(uses).collect();
             let mut status = BackendStatus {

@@ -42,7 +42,7 @@ pub(crate) fn unknown_session() -> Problem {
 }
 
 pub(crate) fn forbidden() -> Problem {
-    Problem::new(ErrorCode::Forbidden, "you may see this session, but not do that with it")
+    Problem::new(ErrorCode::Forbidden, "your token or share does not allow that")
 }
 
 pub(crate) fn ended() -> Problem {

@@ -86,7 +86,7 @@ impl Launcher {
         }
         inner.look_at_templates().await;
         let template = self.usable(&request.template)?;
-        let requeue = inner.backend(&template.backend).is_some_and(|backend| backend.requeues());
+        let requeue = inner.backend(&template).is_some_and(|backend| backend.requeues());
         let now = inner.clock.now();
         let id = SessionId::from_random(crate::random::id());
         let mut record = admission::admit(id.clone(), &inner.owner, &template, &request, requeue, now)
@@ -187,7 +187,8 @@ impl Launcher {
             Err(Problem::new(
                 ErrorCode::Forbidden,
                 format!("you may not start sessions from the template {name}"),
-            ))
+            )
+            .hint("ask its administrator to let you in, or choose another: `wharf template list`"))
         }
     }
 
@@ -215,7 +216,7 @@ impl Launcher {
 
     /// Refuses a start whose backend is known to be down.
     async fn check_health(&self, template: &Template) -> Result<(), Problem> {
-        let Some(backend) = self.inner.backend(&template.backend) else {
+        let Some(backend) = self.inner.backend(template) else {
             return Err(Problem::new(
                 ErrorCode::TemplateBroken,
                 format!(

@@ -158,6 +158,68 @@ pub const API: &[ApiItem] = &[
         "Kills what a session that is over has left in its own cgroup, after a moment for a clean end.",
     ),
     item(
+        "docker",
+        "pull",
+        &[("options", "{image: string, when?: \"missing\"|\"always\"|\"never\"}")],
+        "{}",
+        "Brings an image, telling the waiting user how far it is. Ends when the hook is given up.",
+    ),
+    item(
+        "docker",
+        "create",
+        &[(
+            "options",
+            "{id: string, monitor: any, image: string, memory?: string|number, cpus?: number, pids?: number, \
+             shm?: string|number, network?: string, mounts?: string|string[], env?: table<string, string>, \
+             labels?: table<string, string>, user?: string, hostname?: string}",
+        )],
+        "{}",
+        "Makes a session's container, named after it, or finds the one that was made. What it may do beyond the \
+         least stands in the template's `[config]` only.",
+    ),
+    item(
+        "docker",
+        "start",
+        &[("options", "{id: string}")],
+        "{}",
+        "Starts a container that never ran. One that the engine refuses to start is removed.",
+    ),
+    item(
+        "docker",
+        "inspect",
+        &[("options", "{ids: string[]}")],
+        "table<string, {state: string, raw: string, exit_code?: number, cause?: string, reason?: string}>",
+        "The states of sessions' containers, as `status` answers them; one list call for all.",
+    ),
+    item(
+        "docker",
+        "list",
+        &[("options", "{ids: string[]}")],
+        "table<string, string|false>",
+        "Finds sessions' containers: the engine's word for the state (`created`, `running`), or `false`.",
+    ),
+    item(
+        "docker",
+        "logs",
+        &[("options", "{id: string, tail?: number}")],
+        "{text: string}",
+        "What the container's first process, the monitor, printed itself.",
+    ),
+    item(
+        "docker",
+        "exec",
+        &[("options", "{id: string, argv: string[], stdin?: string}")],
+        "{status: number, stdout: string, stderr: string, truncated: boolean}",
+        "Runs a program in a session's container.",
+    ),
+    item(
+        "docker",
+        "remove",
+        &[("options", "{id: string}")],
+        "{}",
+        "Kills and removes a session's container. Already gone is success; somebody else's is left alone.",
+    ),
+    item(
         "slurm",
         "sbatch",
         &[(

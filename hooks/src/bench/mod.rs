@@ -207,6 +207,11 @@ impl Bench {
         self.version().map(|version| version.template.as_ref())
     }
 
+    /// Whether what its hooks leave running is let alone (`leftovers = "keep"`).
+    pub fn keeps_leftovers(&self) -> bool {
+        self.built.as_ref().is_ok_and(|version| version.run.keep_leftovers)
+    }
+
     pub(crate) fn version(&self) -> Result<&Arc<Version>, BenchError> {
         self.built.as_ref().map_err(|findings| BenchError::Broken(findings.clone()))
     }

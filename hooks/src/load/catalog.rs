@@ -197,8 +197,8 @@ impl Shelf {
                     build(&name, files, &|name, skip| self.resolve(name, skip))
                 }
             };
-            let last = before.get(&name).and_then(|old| old.good.clone());
-            fresh.insert(name.clone(), Slot::new(&name, origin, seen, made, last));
+            let old = before.get(&name);
+            fresh.insert(name.clone(), Slot::new(&name, origin, seen, made, old));
         }
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         slots.extend(fresh);
@@ -234,8 +234,9 @@ impl Slot {
         origin: String,
         seen: Option<Seen>,
         made: Result<Version, Vec<Finding>>,
-        last: Option<Arc<Version>>,
+        old: Option<&Self>,
     ) -> Self {
+        let last = old.and_then(|old| old.good.clone());
         match made {
             Ok(version) => {
                 let disabled = version.template.disabled.is_some();
@@ -247,7 +248,10 @@ impl Slot {
                 let first = findings.iter().find(|finding| finding.severity == Severity::Error);
                 let first = first.map_or(String::new(), describe);
                 let state = if last.is_some() { TemplateState::Stale } else { TemplateState::Broken };
-                tracing::warn!(template = %name, ?state, error = %first, "the template cannot be used as it is");
+                // Whoever saves again without having mended it does not want to be told again.
+                if old.is_none_or(|old| old.state != state || old.findings != findings) {
+                    tracing::warn!(template = %name, ?state, error = %first, "the template cannot be used as it is");
+                }
                 Self { origin, seen, state, findings, good: last }
             }
         }

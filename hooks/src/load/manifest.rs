@@ -141,6 +141,9 @@ pub(crate) fn read(name: &str, root: &Node, out: &mut Vec<Finding>) -> Manifest 
         if !matches!(node.kind, Kind::Table(_)) {
             out.push(node.at.error("type", format!("[config] has to be a table, not {}", node.word())));
         }
+        if template.backend == "docker" {
+            super::wide::check(node, out);
+        }
         template.config = node.to_json();
     }
     if let Some(mut secrets) = top.section("secrets", out) {

@@ -14,6 +14,7 @@ pub(crate) mod manifest;
 pub(crate) mod node;
 mod param;
 pub(crate) mod section;
+mod wide;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

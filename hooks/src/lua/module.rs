@@ -65,6 +65,12 @@ pub(super) async fn call(
             .filter_map(|(name, path)| Some((name.clone(), path.clone()?)))
             .collect(),
         env: context.version.run.env.clone().into_iter().collect(),
+        base: context.environment().into_iter().collect(),
+        programs: (context.version.run.commands.iter())
+            .filter_map(|(name, path)| Some((name.clone(), path.clone()?)))
+            .collect(),
+        config: context.version.template.config.clone(),
+        progress: context.progress.clone(),
         mark: context.mark.clone(),
         left: context.left(),
         cancel,

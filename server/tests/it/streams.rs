@@ -203,7 +203,7 @@ async fn connect_and_exec_by_request() {
     assert_eq!((&answer["stdout"], &answer["encoding"]), (&json!("/wA="), &json!("base64")), "{answer}");
     for (body, field) in [
         (json!({"argv": []}), "argv"),
-        (json!({"argv": ["x"], "env": {"A B": "1"}}), "env"),
+        (json!({"argv": ["x"], "env": {"A B": "1"}}), "env.A B"),
         (json!({"argv": ["x"], "stdin_base64": "?"}), "stdin_base64"),
     ] {
         assert_eq!(wharf.ask(&exec, Some(body)).await.refused(422, "invalid")["field"], field);

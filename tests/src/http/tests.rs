@@ -13,7 +13,7 @@ fn an_answer_is_read_with_its_headers_and_problem() {
         let (mut stream, _) = listener.accept().expect("a client");
         let mut bytes = [0; 4096];
         let read = stream.read(&mut bytes).expect("a request");
-        let body = r#"{"type":"t","title":"t","status":503,"code":"cannot_tell","detail":"not yet"}"#;
+        let body = r#"{"type":"t","title":"t","status":503,"code":"cannot_tell","detail":"not yet","hint":"wait","trace_id":"x"}"#;
         let head =
             "HTTP/1.1 503 x\r\ncontent-type: application/problem+json\r\nretry-after: 7\r\ncontent-length: ";
         write!(stream, "{head}{}\r\n\r\n{body}", body.len()).expect("a client");

@@ -117,7 +117,7 @@ mod tests {
             let mut listed: Vec<&str> = items.map(|item| item.name).collect();
             functions.sort_unstable();
             listed.sort_unstable();
-            assert_eq!(functions, listed);
+            assert_eq!(functions, listed, "{}", module.name());
         }
     }
 

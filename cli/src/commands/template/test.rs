@@ -54,7 +54,8 @@ async fn golden(context: &Context, bench: &Bench, args: &TemplateTest) -> Outcom
         cases.retain(|case| case.file.contains(only.as_str()));
     }
     if cases.is_empty() {
-        return Err(Problem::new(ErrorCode::Usage, format!("{} has no such golden case", bench.name()))
+        let which = args.only.as_ref().map_or_else(String::new, |only| format!(" of that name: {only}"));
+        return Err(Problem::new(ErrorCode::Usage, format!("{} has no golden case{which}", bench.name()))
             .hint("write tests/NAME.toml, or record one: wharf template test DIR --record HOOK")
             .into());
     }

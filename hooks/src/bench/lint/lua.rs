@@ -32,7 +32,7 @@ pub(super) fn look(
     names(file, &tokens, &known, version, out);
     members(file, &tokens, &known, (version, module), out);
     requires(file, &tokens, files, out);
-    commands(file, &tokens, version, out);
+    commands(file, &tokens, listed(files, version).as_ref(), out);
     requests(file, &tokens, out);
 }
 
@@ -64,6 +64,8 @@ fn requests(file: &str, tokens: &[Token], out: &mut Vec<Finding>) {
         .collect();
     for (index, (from, hook, request)) in heads.iter().enumerate() {
         let to = heads.get(index + 1).map_or(tokens.len(), |(next, ..)| *next);
+        // Another function that calls something of its own by that name ends the look.
+        let to = (*from + 1..to).find(|here| binds(tokens, *here, request)).unwrap_or(to);
         let known = shapes::members_of(*hook);
         for here in *from + 1..to {
             let whole = at(tokens, here, request) && at(tokens, here + 1, ".");
@@ -82,6 +84,16 @@ fn requests(file: &str, tokens: &[Token], out: &mut Vec<Finding>) {
             }
         }
     }
+}
+
+/// Whether a function begins there that has a parameter of that name.
+fn binds(tokens: &[Token], here: usize, name: &str) -> bool {
+    at(tokens, here, "function")
+        && tokens[here..]
+            .iter()
+            .skip_while(|token| !token.is("("))
+            .take_while(|token| !token.is(")"))
+            .any(|token| token.is(name))
 }
 
 fn unknown_member(file: &str, whose: &str, member: &Token, known: &[String]) -> Option<Finding> {
@@ -253,20 +265,39 @@ fn requires(file: &str, tokens: &[Token], files: &Files, out: &mut Vec<Finding>)
     }
 }
 
+/// What `[hooks] commands` names, also while something else in the manifest is wrong; `None` when nobody can tell.
+fn listed(files: &Files, version: Option<&Version>) -> Option<BTreeSet<String>> {
+    if let Some(version) = version {
+        return Some(version.run.commands.keys().cloned().collect());
+    }
+    let text = std::str::from_utf8(&files.files.get("template.toml")?.bytes).ok()?;
+    let manifest: toml::Table = text.parse().ok()?;
+    // The commands of the one below count as well, and it is not looked at here.
+    if manifest.contains_key("extends") {
+        return None;
+    }
+    match manifest.get("hooks").and_then(|hooks| hooks.get("commands")) {
+        Some(toml::Value::Array(names)) => {
+            Some(names.iter().filter_map(toml::Value::as_str).map(str::to_owned).collect())
+        }
+        Some(toml::Value::Table(names)) => Some(names.keys().cloned().collect()),
+        // Perhaps written otherwise, which is a finding of its own.
+        _ => None,
+    }
+}
+
 /// Literal commands of `host.exec`: listed ones, and what a shell is given.
-fn commands(file: &str, tokens: &[Token], version: Option<&Version>, out: &mut Vec<Finding>) {
+fn commands(file: &str, tokens: &[Token], listed: Option<&BTreeSet<String>>, out: &mut Vec<Finding>) {
     for (here, token) in tokens.iter().enumerate() {
         // `argv = {` or `argv = x` or a local of that name.
         if !token.is("argv") || !at(tokens, here + 1, "=") || !at(tokens, here + 2, "{") {
             continue;
         }
         let Some(Kind::Text(program, _)) = tokens.get(here + 3).map(|token| &token.kind) else { continue };
-        if let Some(version) = version
-            && !version.run.commands.contains_key(program)
-            && version.template.backend != *program
+        if let Some(listed) = listed
+            && !listed.contains(program)
         {
-            let listed = version.run.commands.keys().map(String::as_str);
-            let hint = match closest(program, listed) {
+            let hint = match closest(program, listed.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "add it".to_owned(),
             };

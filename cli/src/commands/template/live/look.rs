@@ -204,8 +204,9 @@ impl Live<'_> {
     }
 }
 
-/// Processes of this host that belong to a session.
-pub(super) fn processes(id: &str) -> Vec<String> {
+/// Processes of this host that belong to a session. With `servers_stay` a server that a hook has started, in the hook's
+/// own environment, is the scheduler's and none of them.
+pub(super) fn processes(id: &str, servers_stay: bool) -> Vec<String> {
     let own = std::process::id().to_string();
     let names = |file: &Path| {
         std::fs::read(file).is_ok_and(|bytes| bytes.windows(id.len()).any(|part| part == id.as_bytes()))
@@ -220,8 +221,16 @@ pub(super) fn processes(id: &str) -> Vec<String> {
             let dead = std::fs::read_to_string(dir.join("stat")).is_ok_and(|stat| {
                 stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
             });
-            pid != *own && !dead && (names(&dir.join("environ")) || names(&dir.join("cmdline")))
+            let server = || servers_stay && of_a_hook(&dir.join("environ"));
+            let belongs = names(&dir.join("cmdline")) || names(&dir.join("environ")) && !server();
+            pid != *own && !dead && belongs
         })
         .map(|entry| format!("process {} of {id}", entry.file_name().to_string_lossy()))
         .collect()
+}
+
+/// Whether a process still has the environment of the hook that started it; monitors and sessions have not.
+fn of_a_hook(environ: &Path) -> bool {
+    std::fs::read(environ)
+        .is_ok_and(|bytes| bytes.split(|byte| *byte == 0).any(|entry| entry.starts_with(b"WHARF_HOOK=")))
 }

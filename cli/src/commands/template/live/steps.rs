@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use wharf_core::hook::Hook;
 use wharf_hooks::bench::Bench;
 use wharf_protocol::api::ExecRequest;
-use wharf_protocol::{SessionId, State};
+use wharf_protocol::{Link, SessionId, State, StoppedBy};
 
 use super::look::{ALIVE, BULK, HELLO, LATE, LOOK, Live, QUEUE, Step, processes, words};
 use super::{Report, Went};
@@ -94,8 +94,11 @@ impl Live<'_> {
         let began = Instant::now();
         let within = QUEUE + self.template.timeouts.register;
         let running = self.until(id, "running", within, |session| session.state == State::Running).await;
-        let running =
-            running.map(|session| (format!("its monitor has registered, link {}", word(&session.link)), ()));
+        let running = running.map(|session| {
+            let linked =
+                if session.link == Link::Connected { "and is linked" } else { "but its link is lost" };
+            (format!("its monitor has registered {linked}"), ())
+        });
         let running = tell(report, "register", began, running)?.is_some();
         if !running {
             for step in ["logs", "exec"] {
@@ -183,7 +186,7 @@ impl Live<'_> {
         let began = Instant::now();
         let ended = self.terminate(id).await.map(|session| {
             let end = session.end.map(|end| {
-                let by = end.stopped_by.map_or_else(String::new, |by| format!(" by {}", word(&by)));
+                let by = end.stopped_by.map_or_else(String::new, |by| format!(", by {}", stopped_by(by)));
                 format!("{}{by}", end.cause.as_str())
             });
             (format!("it has ended: {}", end.unwrap_or_default()), ())
@@ -351,7 +354,7 @@ impl Live<'_> {
                     if self.has(Hook::Find) {
                         left.extend(self.alive_in_find(id).await?);
                     }
-                    left.extend(processes(id.as_str()));
+                    left.extend(processes(id.as_str(), self.bench.keeps_leftovers()));
                 }
                 Ok(if left.is_empty() { Ok(()) } else { Err(left.join(", ")) })
             })
@@ -361,7 +364,13 @@ impl Live<'_> {
     }
 }
 
-/// A value in the API's own word for it.
-fn word(value: &impl serde::Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|value| Some(value.as_str()?.to_owned())).unwrap_or_default()
+/// What has ended a session, in words.
+const fn stopped_by(by: StoppedBy) -> &'static str {
+    match by {
+        StoppedBy::Command => "its stop command",
+        StoppedBy::Signal => "a signal to its command",
+        StoppedBy::Kill => "killing its processes",
+        StoppedBy::Hook => "the terminate hook",
+        StoppedBy::NotStarted => "not submitting it",
+    }
 }

@@ -1,0 +1,242 @@
+//! Verbs for containers: create, start, look, remove. Each can be said twice.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary};
+use bollard::query_parameters::{
+    CreateContainerOptions, InspectContainerOptions, ListContainersOptions, LogsOptions,
+    RemoveContainerOptions, StartContainerOptions,
+};
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+use wharf_core::backend::{HostContext, HostError};
+use wharf_core::hook::HookErrorKind;
+use wharf_protocol::SessionId;
+
+use super::arguments::{Create, List, Logs, One};
+use super::engine::{Engine, status};
+use super::policy::Policy;
+use super::spec::{self, LABEL};
+
+/// Most bytes of a container's log.
+const LOG_MAX: usize = 1 << 20;
+
+/// A container that is a session's, by name and by label.
+#[derive(Debug)]
+pub(super) struct Own {
+    /// The engine's own id: what is done by it cannot hit a later container of the same name.
+    pub(super) id: String,
+    found: ContainerInspectResponse,
+}
+
+impl Own {
+    fn state(&self) -> Option<ContainerStateStatusEnum> {
+        self.found.state.as_ref()?.status
+    }
+}
+
+/// Makes the container; where the answer is "there is one" or none at all, what is there decides.
+pub(super) async fn create(
+    engine: &Engine,
+    create: &Create,
+    context: &HostContext,
+) -> Result<Value, HostError> {
+    let body = spec::body(create, &Policy::of(context)?)?;
+    let client = engine.client().await?;
+    let options = CreateContainerOptions { name: Some(create.id.to_string()), ..Default::default() };
+    let Err(error) = client.create_container(Some(options), body).await else { return Ok(json!({})) };
+    let conflict = status(&error) == Some(409);
+    let lost = status(&error).is_none_or(|status| status >= 500);
+    let error = engine.told("the container was not created", error);
+    if error.kind == HookErrorKind::Unavailable || !(conflict || lost) {
+        return Err(error);
+    }
+    match look(engine, create.id.as_str()).await? {
+        Some(found) if is_of(&found, &create.id) => Ok(json!({})),
+        Some(_) => Err(HostError::new(
+            HookErrorKind::Misconfigured,
+            format!("there is a container {} that is not this session's; it was left alone", create.id),
+        )),
+        None => Err(error),
+    }
+}
+
+/// What is there under a name or id.
+async fn look(engine: &Engine, name: &str) -> Result<Option<ContainerInspectResponse>, HostError> {
+    let client = engine.client().await?;
+    match client.inspect_container(name, None::<InspectContainerOptions>).await {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if status(&error) == Some(404) => Ok(None),
+        Err(error) => Err(engine.told("the container cannot be looked at", error)),
+    }
+}
+
+fn is_of(found: &ContainerInspectResponse, session: &SessionId) -> bool {
+    let labels = found.config.as_ref().and_then(|config| config.labels.as_ref());
+    labels.and_then(|labels| labels.get(LABEL)).is_some_and(|label| label == session.as_str())
+}
+
+/// A session's container; none when there is none, or somebody else's of that name.
+pub(super) async fn own(engine: &Engine, session: &SessionId) -> Result<Option<Own>, HostError> {
+    let found = look(engine, session.as_str()).await?.filter(|found| is_of(found, session));
+    Ok(found.and_then(|found| Some(Own { id: found.id.clone()?, found })))
+}
+
+/// Starts what never ran: a session's container runs once. What the engine refuses to start is not left behind.
+pub(super) async fn start(engine: &Engine, one: &One) -> Result<Value, HostError> {
+    let client = engine.client().await?;
+    let gone = || HostError::new(HookErrorKind::NotFound, "the container has been removed");
+    let container = own(engine, &one.id).await?.ok_or_else(gone)?;
+    if container.state() != Some(ContainerStateStatusEnum::CREATED) {
+        return Ok(json!({}));
+    }
+    match client.start_container(&container.id, None::<StartContainerOptions>).await {
+        Ok(()) => Ok(json!({})),
+        Err(error) => {
+            let refused = status(&error).is_some_and(|status| status != 503);
+            let error = engine.told("the container does not start", error);
+            if refused {
+                // The refusal is what the user has to hear; a container that stays is found by its label.
+                if let Err(stays) = end(engine, &container.id).await {
+                    tracing::warn!(session = %one.id, error = %stays, "a container that did not start stays");
+                }
+            }
+            Err(error)
+        }
+    }
+}
+
+/// All containers of sessions, whatever their state: one call.
+async fn all(engine: &Engine) -> Result<Vec<ContainerSummary>, HostError> {
+    let client = engine.client().await?;
+    let options = ListContainersOptions {
+        all: true,
+        filters: Some(HashMap::from([("label".to_owned(), vec![LABEL.to_owned()])])),
+        ..Default::default()
+    };
+    client
+        .list_containers(Some(options))
+        .await
+        .map_err(|error| engine.told("containers cannot be listed", error))
+}
+
+fn word(container: &ContainerSummary) -> String {
+    container.state.map(|state| state.to_string()).unwrap_or_default()
+}
+
+/// By session: containers that have the label and the name.
+fn by_session(listed: &[ContainerSummary]) -> HashMap<&str, &ContainerSummary> {
+    listed
+        .iter()
+        .filter_map(|one| {
+            let id = one.labels.as_ref()?.get(LABEL)?;
+            let named = one.names.iter().flatten().any(|name| name.trim_start_matches('/') == id);
+            named.then_some((id.as_str(), one))
+        })
+        .collect()
+}
+
+/// The states of jobs.
+pub(super) async fn inspect(engine: &Engine, inspect: &List) -> Result<Value, HostError> {
+    let listed = all(engine).await?;
+    let there = by_session(&listed);
+    let gone = || json!({ "state": "gone", "raw": "no such container" });
+    let mut answer = BTreeMap::new();
+    for job in &inspect.ids {
+        let Some(container) = there.get(job.as_str()) else {
+            answer.insert(job.clone(), gone());
+            continue;
+        };
+        let raw = word(container);
+        let state = match raw.as_str() {
+            "created" | "restarting" => "starting",
+            "running" => "running",
+            "paused" => "suspended",
+            "removing" | "stopping" => "completing",
+            "exited" | "dead" | "stopped" => "ended",
+            _ => "unknown",
+        };
+        let report = match (state, container.id.as_deref()) {
+            // It may have been removed since.
+            ("ended", Some(id)) => look(engine, id).await?.map_or_else(gone, |found| ended(&found, &raw)),
+            _ => json!({ "state": state, "raw": raw }),
+        };
+        answer.insert(job.clone(), report);
+    }
+    Ok(json!(answer))
+}
+
+/// How a container ended.
+fn ended(found: &ContainerInspectResponse, raw: &str) -> Value {
+    let mut report = json!({ "state": "ended", "raw": raw });
+    let Some(state) = &found.state else { return report };
+    if let Some(code) = state.exit_code {
+        report["exit_code"] = json!(code);
+        report["raw"] = json!(format!("{raw} {code}"));
+    }
+    if state.oom_killed == Some(true) {
+        report["cause"] = json!("out_of_memory");
+    }
+    if let Some(error) = state.error.as_deref().filter(|error| !error.is_empty()) {
+        report["reason"] = json!(error);
+    }
+    report
+}
+
+/// Which containers there are.
+pub(super) async fn list(engine: &Engine, list: &List) -> Result<Value, HostError> {
+    let listed = all(engine).await?;
+    let there = by_session(&listed);
+    let found = |id: &String| there.get(id.as_str()).map_or_else(|| json!(false), |one| json!(word(one)));
+    let answer: BTreeMap<&String, Value> = list.ids.iter().map(|id| (id, found(id))).collect();
+    Ok(json!(answer))
+}
+
+/// What the container's first process printed: the monitor's own words, not the command's.
+pub(super) async fn logs(engine: &Engine, logs: &Logs) -> Result<Value, HostError> {
+    let client = engine.client().await?;
+    let Some(container) = own(engine, &logs.id).await? else { return Ok(json!({ "text": "" })) };
+    let options = LogsOptions {
+        stdout: true,
+        stderr: true,
+        tail: logs.tail.map_or_else(|| "all".to_owned(), |tail| tail.max(0).to_string()),
+        ..Default::default()
+    };
+    let mut stream = client.logs(&container.id, Some(options));
+    let mut text = Vec::new();
+    while let Some(piece) = stream.next().await {
+        let piece = piece.map_err(|error| engine.told("the container's log cannot be read", error))?;
+        text.extend_from_slice(&piece.into_bytes());
+        if text.len() > LOG_MAX {
+            break;
+        }
+    }
+    text.truncate(LOG_MAX);
+    Ok(json!({ "text": String::from_utf8_lossy(&text) }))
+}
+
+/// Removes a session's container; somebody else's of that name is none of ours.
+pub(super) async fn remove(engine: &Engine, one: &One) -> Result<Value, HostError> {
+    if let Some(container) = own(engine, &one.id).await? {
+        end(engine, &container.id).await?;
+    }
+    Ok(json!({}))
+}
+
+/// Kills and removes, and returns when it is gone.
+async fn end(engine: &Engine, id: &str) -> Result<(), HostError> {
+    let client = engine.client().await?;
+    let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+    match client.remove_container(id, Some(options)).await {
+        Ok(()) => return Ok(()),
+        Err(error) if status(&error) == Some(404) => return Ok(()),
+        // Its removal is in progress already.
+        Err(error) if status(&error) == Some(409) => {}
+        Err(error) => return Err(engine.told("the container cannot be removed", error)),
+    }
+    while look(engine, id).await?.is_some() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}

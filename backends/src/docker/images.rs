@@ -1,0 +1,148 @@
+//! Bringing images, with words for whoever waits.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bollard::errors::Error;
+use bollard::models::CreateImageInfo;
+use bollard::query_parameters::CreateImageOptions;
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+use wharf_core::backend::{HostContext, HostError};
+use wharf_core::hook::HookErrorKind;
+
+use super::arguments::{Pull, When};
+use super::engine::{Engine, is_unreached, status, words};
+use super::policy::Policy;
+
+/// Between two words to the user.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Brings the image. It can be cancelled: the engine stops when we hang up.
+pub(super) async fn pull(engine: &Engine, pull: &Pull, context: &HostContext) -> Result<Value, HostError> {
+    Policy::of(context)?.check_image(&pull.image)?;
+    let client = engine.client().await?;
+    if pull.when != When::Always {
+        match client.inspect_image(&pull.image).await {
+            Ok(_) => return Ok(json!({})),
+            Err(error) if status(&error) == Some(404) && pull.when == When::Never => {
+                return Err(engine.told(&format!("the image {} is not here", pull.image), error));
+            }
+            Err(error) if status(&error) == Some(404) => {}
+            Err(error) => return Err(engine.told("the image cannot be looked at", error)),
+        }
+    }
+    let (from_image, tag) = reference(&pull.image);
+    let options = CreateImageOptions { from_image: Some(from_image), tag, ..Default::default() };
+    let mut stream = client.create_image(Some(options), None, None);
+    let mut layers = Layers::default();
+    let mut said: Option<Instant> = None;
+    say(context, format!("pulling the image {}", pull.image));
+    while let Some(step) = stream.next().await {
+        let step = step.map_err(|error| refused(engine, &pull.image, error))?;
+        if let Some(detail) = step.error_detail {
+            let error = Error::DockerStreamError { error: detail.message.unwrap_or_default() };
+            return Err(refused(engine, &pull.image, error));
+        }
+        layers.note(&step);
+        if said.is_none_or(|at| at.elapsed() >= PAUSE)
+            && let Some(progress) = layers.words()
+        {
+            say(context, format!("pulling the image {}: {progress}", pull.image));
+            said = Some(Instant::now());
+        }
+    }
+    Ok(json!({}))
+}
+
+fn say(context: &HostContext, text: String) {
+    if let Some(progress) = &context.progress {
+        progress.send_replace(text);
+    }
+}
+
+/// An image that cannot be had ends the start, in the engine's words; an engine or connection that broke off does not.
+fn refused(engine: &Engine, image: &str, error: Error) -> HostError {
+    let what = format!("the image {image} cannot be pulled");
+    if let Error::DockerStreamError { error } = &error {
+        return HostError::new(HookErrorKind::NotFound, format!("{what}: {}", error.trim()));
+    }
+    match status(&error) {
+        // The engine's word for everything that its registry says, from a wrong name to no network.
+        Some(404 | 500) => HostError::new(HookErrorKind::NotFound, format!("{what}: {}", words(&error))),
+        // A pull can be said again: nothing hangs on how far it came.
+        None if !is_unreached(&error) => {
+            HostError::new(HookErrorKind::Unavailable, format!("{what}: {}", words(&error)))
+        }
+        _ => engine.told(&what, error),
+    }
+}
+
+/// Name and tag: without a tag an engine would bring all there are.
+fn reference(image: &str) -> (String, Option<String>) {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    if image.contains('@') {
+        return (image.to_owned(), None);
+    }
+    match last.rsplit_once(':') {
+        Some((_, tag)) => (image[..image.len() - tag.len() - 1].to_owned(), Some(tag.to_owned())),
+        None => (image.to_owned(), Some("latest".to_owned())),
+    }
+}
+
+/// How far each layer is.
+#[derive(Default)]
+struct Layers {
+    /// Bytes there and in all.
+    bytes: BTreeMap<String, (i64, i64)>,
+    done: usize,
+}
+
+impl Layers {
+    fn note(&mut self, step: &CreateImageInfo) {
+        let (Some(id), Some(status)) = (&step.id, &step.status) else { return };
+        match (status.as_str(), &step.progress_detail) {
+            ("Pull complete" | "Already exists", _) => self.done += 1,
+            ("Pulling fs layer", _) => {
+                self.bytes.entry(id.clone()).or_default();
+            }
+            ("Downloading", Some(detail)) => {
+                let bytes = (detail.current.unwrap_or(0), detail.total.unwrap_or(0));
+                self.bytes.insert(id.clone(), bytes);
+            }
+            ("Download complete", _) => {
+                let bytes = self.bytes.entry(id.clone()).or_default();
+                bytes.0 = bytes.1;
+            }
+            _ => {}
+        }
+    }
+
+    fn words(&self) -> Option<String> {
+        let (there, all) = self.bytes.values().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let layers = format!("{} of {} layers", self.done, self.bytes.len().max(self.done));
+        match all {
+            _ if self.bytes.is_empty() && self.done == 0 => None,
+            0 => Some(layers),
+            _ => Some(format!("{layers}, {} of {} MB", there / 1_000_000, all / 1_000_000)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_without_a_tag_means_one_image() {
+        for (image, name, tag) in [
+            ("alpine", "alpine", Some("latest")),
+            ("alpine:3", "alpine", Some("3")),
+            ("reg:5000/team/x", "reg:5000/team/x", Some("latest")),
+            ("reg:5000/team/x:1.2", "reg:5000/team/x", Some("1.2")),
+            ("x@sha256:00", "x@sha256:00", None),
+        ] {
+            assert_eq!(reference(image), (name.to_owned(), tag.map(str::to_owned)), "{image}");
+        }
+    }
+}

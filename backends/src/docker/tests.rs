@@ -1,0 +1,119 @@
+//! What a container may be, without an engine.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use wharf_core::backend::{Backend as _, HostContext, HostModule as _};
+use wharf_core::hook::HookErrorKind;
+
+use super::arguments::{Create, read};
+use super::policy::Policy;
+use super::{Address, Docker, spec};
+
+fn context(config: Value) -> HostContext {
+    HostContext {
+        session: None,
+        base: Vec::new(),
+        programs: Vec::new(),
+        env: Vec::new(),
+        config,
+        progress: None,
+        mark: "test".to_owned(),
+        left: Duration::from_secs(5),
+        cancel: CancellationToken::new(),
+    }
+}
+
+/// A session directory as the launcher leaves it.
+fn session_dir() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("mount")).unwrap();
+    let addresses = format!("unix:{}\nunix:/d/run/monitor/sock\nhttp://127.0.0.1:1\n", spec::SOCKET);
+    std::fs::write(dir.path().join("mount/addresses"), addresses).unwrap();
+    dir
+}
+
+fn body(config: Value, more: Value) -> Result<Value, (HookErrorKind, String)> {
+    let dir = session_dir();
+    let mut arguments = json!({
+        "id": "k3v9x2m7q4t8w1z6b5n0",
+        "image": "busybox",
+        "monitor": {"argv": ["/d/monitor/0a/wharf-monitor", "run"], "env": {}, "dir": dir.path()},
+    });
+    arguments.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let create: Create = read(arguments).map_err(|error| (error.kind, error.message))?;
+    Policy::of(&context(config))
+        .and_then(|policy| spec::body(&create, &policy))
+        .map(|body| serde_json::to_value(body).unwrap())
+        .map_err(|error| (error.kind, error.message))
+}
+
+#[test]
+fn a_container_gets_as_little_as_can_be() {
+    let body = body(json!({}), json!({"memory": "64MiB", "cpus": 0.5, "pids": 100.0})).unwrap();
+    let host = &body["HostConfig"];
+    assert_eq!(host["Privileged"], false);
+    assert_eq!(host["CapDrop"], json!(["ALL"]));
+    assert_eq!(host["CapAdd"], Value::Null);
+    assert_eq!(host["SecurityOpt"], json!(["no-new-privileges"]));
+    assert_eq!(host["NetworkMode"], "none");
+    assert_eq!(
+        (&host["PidMode"], &host["IpcMode"], &host["UTSMode"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
+    assert_eq!((&host["Memory"], &host["MemorySwap"]), (&json!(64 << 20), &json!(64 << 20)));
+    assert_eq!((&host["NanoCpus"], &host["PidsLimit"]), (&json!(500_000_000), &json!(100)));
+    assert_eq!(body["Labels"]["io.wharf.session"], "k3v9x2m7q4t8w1z6b5n0");
+    let mounts = host["Mounts"].as_array().unwrap();
+    assert_eq!(body["Env"], json!(["WHARF_JOB_ID=k3v9x2m7q4t8w1z6b5n0"]));
+    assert_eq!(mounts.len(), 3);
+    assert!(mounts.iter().all(|mount| mount["ReadOnly"] == true), "{mounts:?}");
+    assert_eq!(mounts[2]["Source"], "/d/run/monitor");
+}
+
+#[test]
+fn what_a_caller_says_is_not_believed_beyond_the_config() {
+    let denied = |config: Value, more: Value| body(config, more).unwrap_err().0;
+    assert_eq!(denied(json!({}), json!({"network": "host"})), HookErrorKind::Denied);
+    assert_eq!(denied(json!({}), json!({"network": "container:x"})), HookErrorKind::Denied);
+    assert_eq!(denied(json!({"networks": ["lab"]}), json!({"network": "bridge"})), HookErrorKind::Denied);
+    assert_eq!(denied(json!({}), json!({"mounts": ["etc"]})), HookErrorKind::Denied);
+    for image in ["busybox.evil/x", "evil/busybox", "busybox\n", "team/"] {
+        let config = json!({"images": ["busybox", "team/*:1"]});
+        assert!(body(config, json!({"image": image})).is_err(), "{image}");
+    }
+    assert_eq!(denied(json!({}), json!({"privileged": true})), HookErrorKind::Misconfigured);
+    assert_eq!(denied(json!({}), json!({"memory": "1KiB"})), HookErrorKind::Invalid);
+    let config = json!({
+        "images": ["team/*:1"], "networks": ["lab"], "capabilities": ["CHOWN"], "site": {"of": "its own"},
+        "mounts": {"data": {"source": "/srv/data", "target": "/data"}, "home": {"source": "/h", "target": "/h", "always": true}},
+    });
+    let more = json!({"image": "team/x:1", "network": "lab", "mounts": " data,", "labels": {"io.wharf.session": "other"}});
+    let body = body(config, more).unwrap();
+    let sources: Vec<_> = body["HostConfig"]["Mounts"].as_array().unwrap()[3..]
+        .iter()
+        .map(|mount| mount["Source"].clone())
+        .collect();
+    assert_eq!(sources, ["/srv/data", "/h"]);
+    assert_eq!(body["HostConfig"]["CapAdd"], json!(["CHOWN"]));
+    assert_eq!(body["Labels"]["io.wharf.session"], "k3v9x2m7q4t8w1z6b5n0", "the label is ours to say");
+}
+
+#[tokio::test]
+async fn an_engine_that_is_not_there_is_unavailable_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = format!("unix://{}/none.sock", dir.path().display());
+    let docker = Docker::new("docker", Address { host, tls: None });
+    assert!(docker.probe().await.unwrap_err().contains("none.sock"));
+    for (function, arguments) in [
+        ("inspect", json!({"ids": ["k3v9x2m7q4t8w1z6b5n0"]})),
+        ("list", json!({"ids": ["k3v9x2m7q4t8w1z6b5n0"]})),
+        ("remove", json!({"id": "k3v9x2m7q4t8w1z6b5n0"})),
+        ("pull", json!({"image": "busybox"})),
+        ("start", json!({"id": "k3v9x2m7q4t8w1z6b5n0"})),
+    ] {
+        let error = docker.call(function, arguments, &context(json!({}))).await.unwrap_err();
+        assert_eq!(error.kind, HookErrorKind::Unavailable, "{function}: {error}");
+    }
+}

@@ -1,0 +1,235 @@
+//! A Docker engine of a test's own: its own data, socket and containerd, no bridge, images without a registry.
+//!
+//! Each test that needs one starts one, which takes about a second: engines are killed and restarted here, and no test
+//! may do that to another. When it is dropped its containers, processes and mounts go with it.
+
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use std::{fs, io};
+
+use rustix::process::Signal;
+
+use crate::wait::{Probe, until};
+use crate::{Output, cli, processes};
+
+/// How long an engine may take until it answers.
+const START: Duration = Duration::from_secs(30);
+/// How long its client may take.
+const COMMAND: Duration = Duration::from_secs(60);
+
+/// An engine that runs, or has been ended by the test.
+#[derive(Debug)]
+pub struct Dockerd {
+    root: tempfile::TempDir,
+    live_restore: bool,
+    /// Runs on when the engine is killed, as it does where a service manager looks after both.
+    containerd: Child,
+    child: Option<Child>,
+}
+
+impl Dockerd {
+    /// One with the images `busybox` (a shell and its tools), `bare` (one static program, `/sleep`) and `other`
+    /// (busybox with the user 1234).
+    ///
+    /// # Panics
+    /// When it does not start: the packages docker.io and busybox-static are needed, and root.
+    #[track_caller]
+    pub fn start() -> Self {
+        Self::with(false)
+    }
+
+    /// One whose containers outlive it.
+    #[track_caller]
+    pub fn live_restore() -> Self {
+        Self::with(true)
+    }
+
+    #[track_caller]
+    fn with(live_restore: bool) -> Self {
+        let root = tempfile::Builder::new().prefix("wharf-dockerd-").rand_bytes(8).tempdir();
+        let root = root.expect("the system's temporary directory takes directories");
+        let containerd = containerd(root.path());
+        let mut engine = Self { root, live_restore, containerd, child: None };
+        engine.restart();
+        engine.import("busybox", &["ENV PATH=/bin"], busybox);
+        engine.import("bare", &[], |root| fs::copy("/bin/busybox", root.join("sleep")).map(drop));
+        engine.import("other", &["ENV PATH=/bin", "USER 1234"], busybox);
+        engine
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// What a client's `DOCKER_HOST` is.
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.path("sock").display())
+    }
+
+    /// Starts it (again) and waits until it answers.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        assert!(self.child.is_none(), "the engine runs already");
+        let log = log_file(self.root.path());
+        let mut command = Command::new("dockerd");
+        command
+            .arg("--data-root")
+            .arg(self.path("data"))
+            .arg("--exec-root")
+            .arg(self.path("exec"))
+            .arg("--pidfile")
+            .arg(self.path("pid"))
+            .arg("--containerd")
+            .arg(self.path("containerd.sock"))
+            .args(["--host", &self.host(), "--bridge=none", "--iptables=false", "--ip6tables=false"])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a descriptor can be doubled"))
+            .stderr(log);
+        if self.live_restore {
+            command.arg("--live-restore");
+        }
+        self.child = Some(command.spawn().expect("dockerd, of the package docker.io, can be started"));
+        until("the engine answers", START, || {
+            let ended = self.child.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)));
+            if ended {
+                return Probe::Never(self.log_tail());
+            }
+            Probe::when(self.run(&["version"]).status == 0, (), || self.log_tail())
+        });
+    }
+
+    fn log_tail(&self) -> String {
+        let log = fs::read(self.path("log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill9(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            _ = child.kill();
+            _ = child.wait();
+        }
+        // A file that is left says that an engine runs.
+        _ = fs::remove_file(self.path("pid"));
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            processes::send(i32::try_from(child.id()).expect("a process id fits"), Signal::TERM);
+            cli::finish(&mut child, Duration::from_secs(30));
+        }
+    }
+
+    /// Runs its own client.
+    pub fn run(&self, args: &[&str]) -> Output {
+        let mut command = Command::new("docker");
+        command.args(args).env("DOCKER_HOST", self.host()).env("HOME", self.root.path());
+        cli::run(command, b"", COMMAND)
+    }
+
+    /// All containers, one line each: name, image, state.
+    #[track_caller]
+    pub fn containers(&self) -> Vec<String> {
+        let output = self.run(&["ps", "-a", "--format", "{{.Names}} {{.Image}} {{.State}}"]);
+        output.ok().lines().map(str::to_owned).collect()
+    }
+
+    /// One property of a container.
+    #[track_caller]
+    pub fn property(&self, container: &str, format: &str) -> String {
+        self.run(&["inspect", "--format", format, container]).ok().to_owned()
+    }
+
+    /// Makes an image of a directory, without any registry.
+    #[track_caller]
+    fn import(&self, name: &str, changes: &[&str], fill: impl FnOnce(&Path) -> io::Result<()>) {
+        let root = self.path(&format!("image-{name}"));
+        fs::create_dir(&root).expect("our own directory takes directories");
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        fill(&root).expect("/bin/busybox, of the package busybox-static, can be copied");
+        let archive = self.path(&format!("{name}.tar"));
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(&root).arg("-cf").arg(&archive).arg(".");
+        cli::run(tar, b"", COMMAND).exits(0);
+        let mut args = vec!["import"];
+        for change in changes {
+            args.extend(["--change", change]);
+        }
+        let archive = archive.to_string_lossy();
+        args.extend([&*archive, name]);
+        self.run(&args).exits(0);
+    }
+}
+
+fn log_file(root: &Path) -> fs::File {
+    let log = fs::OpenOptions::new().create(true).append(true).open(root.join("log"));
+    log.expect("our own directory takes files")
+}
+
+/// The engine's own runtime.
+fn containerd(root: &Path) -> Child {
+    let at = |name: &str| root.join(name).to_string_lossy().into_owned();
+    let config = format!(
+        "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
+         [grpc]\naddress = {:?}\n[plugins.\"io.containerd.internal.v1.opt\"]\npath = {:?}\n",
+        at("containerd"),
+        at("containerd-state"),
+        at("containerd.sock"),
+        at("opt"),
+    );
+    fs::write(root.join("containerd.toml"), config).expect("our own directory takes files");
+    let mut command = Command::new("containerd");
+    command.arg("--config").arg(root.join("containerd.toml")).stdin(Stdio::null());
+    let log = log_file(root);
+    command.stdout(log.try_clone().expect("a descriptor can be doubled")).stderr(log);
+    command.spawn().expect("containerd, of the package containerd, can be started")
+}
+
+/// A shell and the tools that tests use.
+fn busybox(root: &Path) -> io::Result<()> {
+    for name in ["bin", "etc", "tmp", "root"] {
+        fs::create_dir(root.join(name))?;
+        fs::set_permissions(root.join(name), fs::Permissions::from_mode(0o755))?;
+    }
+    fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
+    fs::copy("/bin/busybox", root.join("bin/busybox"))?;
+    for name in ["sh", "sleep", "cat", "echo", "id", "ls", "env", "head", "tail", "dd", "stty", "tr", "true"]
+    {
+        symlink("busybox", root.join("bin").join(name))?;
+    }
+    fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nother:x:1234:1234::/tmp:/bin/sh\n")
+}
+
+impl Drop for Dockerd {
+    fn drop(&mut self) {
+        if self.child.is_some() {
+            let all = self.run(&["ps", "-aq"]).stdout;
+            let mut args = vec!["rm", "-f"];
+            args.extend(all.split_whitespace());
+            if args.len() > 2 {
+                _ = self.run(&args);
+            }
+        }
+        self.stop();
+        processes::send(i32::try_from(self.containerd.id()).expect("a process id fits"), Signal::TERM);
+        cli::finish(&mut self.containerd, Duration::from_secs(10));
+        let root = self.root.path().to_string_lossy().into_owned();
+        processes::end_all(&root);
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let ours =
+            mounts.lines().filter_map(|line| line.split(' ').nth(4)).filter(|at| at.starts_with(&root));
+        for mount in ours.collect::<Vec<_>>().into_iter().rev() {
+            let mut command = Command::new("umount");
+            command.args(["-l", mount]);
+            _ = cli::run(command, b"", COMMAND);
+        }
+    }
+}
