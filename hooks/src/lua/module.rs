@@ -60,10 +60,6 @@ pub(super) async fn call(
     let _ended_with_the_call = cancel.clone().drop_guard();
     let host_context = HostContext {
         session: context.session.clone(),
-        base: context.environment().into_iter().collect(),
-        programs: (context.version.run.commands.iter())
-            .filter_map(|(name, path)| Some((name.clone(), path.clone()?)))
-            .collect(),
         env: context.version.run.env.clone().into_iter().collect(),
         base: context.environment().into_iter().collect(),
         programs: (context.version.run.commands.iter())
