@@ -17,7 +17,7 @@ pub(crate) async fn session(client: &Client, text: &str) -> Outcome<SessionId> {
         return Ok(id);
     }
     for query in [Query::default(), Query::default().with("state", "ended")] {
-        let all: Vec<Reply<Session>> = client.all("/sessions", query, true, None).await?;
+        let all: Vec<Reply<Session>> = client.all("/sessions", query, None).await?;
         let found: Vec<&Session> =
             all.iter().map(|reply| &reply.value).filter(|session| is_meant(session, text)).collect();
         match found.as_slice() {

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use wharf_tests::{Launcher, Template};
 
-fn ids(items: &[serde_json::Value]) -> Vec<String> {
+fn ids(items: &[Value]) -> Vec<String> {
     items.iter().filter_map(|item| Some(item["id"].as_str()?.to_owned())).collect()
 }
 
@@ -107,4 +107,41 @@ fn ended_sessions_are_paged_too() {
     let seen: BTreeSet<String> = ids(&launcher.pages("state=ended&limit=7")).into_iter().collect();
     assert_eq!(seen, all);
     assert!(launcher.listed().is_empty());
+}
+
+#[test]
+fn every_collection_has_pages() {
+    let launcher = Launcher::start();
+    let id = launcher.run_session("shell", &["sleep", "1000"]);
+    for user in ["bob", "carol", "dave"] {
+        launcher.token("guest", Some(user));
+        let grant = json!({"grantee": format!("user:{user}"), "role": "view"});
+        launcher.http().post(&format!("/sessions/{id}/shares"), &grant).expect(201);
+    }
+    let history = format!("/sessions/{id}/history");
+    for path in ["/templates", "/tokens", "/backends", &history, &format!("/sessions/{id}/shares")] {
+        let whole = launcher.http().get(path).expect(200);
+        let whole = whole["items"].as_array().expect("items").clone();
+        assert!(whole.len() > 1, "{path}: {whole:?}");
+        let (mut paged, mut query) = (Vec::new(), "?limit=1".to_owned());
+        loop {
+            let page = launcher.http().get(&format!("{path}{query}")).expect(200);
+            let items = page["items"].as_array().expect("items");
+            assert_eq!(items.len(), 1, "{path}: {page}");
+            paged.extend(items.iter().cloned());
+            let Some(next) = page["next_cursor"].as_str() else { break };
+            query = format!("?limit=1&cursor={next}");
+        }
+        let names = |items: &[Value]| -> Vec<Value> {
+            let named = |item: &Value| {
+                [&item["id"], &item["name"], &item["event"]].into_iter().find(|name| !name.is_null()).cloned()
+            };
+            items.iter().filter_map(named).collect()
+        };
+        assert_eq!(names(&paged), names(&whole), "{path}");
+        launcher.http().get(&format!("{path}?limit=0")).problem(422, "invalid");
+        launcher.http().get(&format!("{path}?limit=501")).problem(422, "invalid");
+        launcher.http().get(&format!("{path}?cursor=nonsense")).problem(400, "bad_cursor");
+        launcher.http().get(&format!("{path}?color=red")).problem(422, "invalid");
+    }
 }

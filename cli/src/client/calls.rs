@@ -99,7 +99,6 @@ impl Client {
         &self,
         path: &str,
         query: Query,
-        paged: bool,
         limit: Option<u64>,
     ) -> Outcome<Vec<Reply<T>>> {
         let most = limit.unwrap_or(u64::MAX);
@@ -107,10 +106,7 @@ impl Client {
         let mut cursor: Option<String> = None;
         loop {
             let left = most - u64::try_from(items.len()).unwrap_or(u64::MAX);
-            let mut asked = query.clone();
-            if paged {
-                asked = asked.with("limit", left.min(PAGE)).with_some("cursor", cursor.as_ref());
-            }
+            let asked = query.clone().with("limit", left.min(PAGE)).with_some("cursor", cursor.as_ref());
             let (_, mut page) = self
                 .call(Method::GET, &format!("{path}{asked}"), HeaderMap::new(), None, Duration::ZERO)
                 .await?;
@@ -122,7 +118,7 @@ impl Client {
             let next = page.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
             let full = u64::try_from(items.len()).is_ok_and(|count| count >= most);
             // A cursor that does not move would go on for ever.
-            if !paged || full || next.is_none() || next == cursor {
+            if full || next.is_none() || next == cursor {
                 return Ok(items);
             }
             cursor = next;
@@ -211,7 +207,7 @@ impl Client {
 
     /// A session's shares.
     pub(crate) async fn shares(&self, id: &SessionId) -> Outcome<Vec<Reply<Share>>> {
-        self.all(&format!("/sessions/{id}/shares"), Query::default(), false, None).await
+        self.all(&format!("/sessions/{id}/shares"), Query::default(), None).await
     }
 
     /// Shares a session.
@@ -283,12 +279,12 @@ impl Client {
 
     /// What happened to a session.
     pub(crate) async fn history(&self, id: &SessionId) -> Outcome<Vec<Reply<HistoryEntry>>> {
-        self.all(&format!("/sessions/{id}/history"), Query::default(), false, None).await
+        self.all(&format!("/sessions/{id}/history"), Query::default(), None).await
     }
 
     /// All templates.
     pub(crate) async fn templates(&self) -> Outcome<Vec<Reply<TemplateSummary>>> {
-        self.all("/templates", Query::default(), false, None).await
+        self.all("/templates", Query::default(), None).await
     }
 
     /// One template.
@@ -298,12 +294,12 @@ impl Client {
 
     /// All backends.
     pub(crate) async fn backends(&self) -> Outcome<Vec<Reply<BackendStatus>>> {
-        self.all("/backends", Query::default(), false, None).await
+        self.all("/backends", Query::default(), None).await
     }
 
     /// All launchers.
     pub(crate) async fn nodes(&self) -> Outcome<Vec<Reply<Node>>> {
-        self.all("/nodes", Query::default(), false, None).await
+        self.all("/nodes", Query::default(), None).await
     }
 
     /// One hook run.
@@ -313,7 +309,7 @@ impl Client {
 
     /// All tokens.
     pub(crate) async fn tokens(&self) -> Outcome<Vec<Reply<Token>>> {
-        self.all("/tokens", Query::default(), false, None).await
+        self.all("/tokens", Query::default(), None).await
     }
 
     /// Makes a token.

@@ -92,7 +92,7 @@ fn pages_are_followed_to_the_last() {
     let page = |next: &str| answer("200 OK", &format!("{{\"items\":[{SESSION}]{next}}}"));
     a_launcher(&path, vec![page(",\"next_cursor\":\"a\""), page(",\"next_cursor\":\"b\""), page("")]);
     let client = Client::at(Address::Unix(path));
-    let all = client.all::<wharf_protocol::Session>("/sessions", calls::Query::default(), true, None);
+    let all = client.all::<wharf_protocol::Session>("/sessions", calls::Query::default(), None);
     assert_eq!(runtime().block_on(all).unwrap().len(), 3);
 }
 

@@ -33,7 +33,7 @@ pub(super) async fn run(context: &Context, args: List) -> Outcome {
     let mut sessions: Vec<Reply<Session>> = Vec::new();
     let asked = queries.len();
     for query in queries {
-        for session in client.all::<Session>("/sessions", query, true, args.limit).await? {
+        for session in client.all::<Session>("/sessions", query, args.limit).await? {
             // One that ended in between is in both answers; the later one is true.
             sessions.retain(|known| known.value.id != session.value.id);
             sessions.push(session);

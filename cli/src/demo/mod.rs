@@ -110,7 +110,7 @@ async fn show(
 
 /// Whatever still runs is ended with the launcher that knows of it.
 async fn end_all(client: &Client) {
-    let Ok(live) = client.all::<Session>("/sessions", Query::default(), true, None).await else { return };
+    let Ok(live) = client.all::<Session>("/sessions", Query::default(), None).await else { return };
     let request = TerminateRequest { grace: Some(Dur(GRACE)) };
     let each = live.iter().map(|session| client.terminate(&session.value.id, &request, GRACE * 4));
     futures_util::future::join_all(each).await;

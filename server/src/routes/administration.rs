@@ -22,21 +22,21 @@ use wharf_protocol::template::{TemplateDetail, TemplateSummary};
 use crate::App;
 use crate::extract::{Body, Last, Query};
 use crate::guard::Caller;
+use crate::paging::Paging;
 use crate::problem::Refused;
 
-fn page_of<T>(items: Vec<T>) -> Json<Page<T>> {
-    Json(Page { items, next_cursor: None })
-}
-
 /// All templates
-#[utoipa::path(get, path = "/api/v1/templates", tag = "templates", responses((status = 200, body = Page<TemplateSummary>)))]
+#[utoipa::path(get, path = "/api/v1/templates", tag = "templates", 
+    params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = Page<TemplateSummary>)))]
 pub(super) async fn templates(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     query: Query,
 ) -> Result<Json<Page<TemplateSummary>>, Refused> {
-    query.finish()?;
-    Ok(page_of(app.launcher.templates(caller.actor()?).await?))
+    let paging = Paging::only(query)?;
+    let items = app.launcher.templates(caller.actor()?).await?;
+    Ok(Json(paging.cut(items, |template| template.name.clone())?))
 }
 
 /// One template: its parameters, its findings
@@ -77,25 +77,31 @@ pub(super) async fn options(
 }
 
 /// The backends' health
-#[utoipa::path(get, path = "/api/v1/backends", tag = "administration", responses((status = 200, body = Page<BackendStatus>)))]
+#[utoipa::path(get, path = "/api/v1/backends", tag = "administration", 
+    params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = Page<BackendStatus>)))]
 pub(super) async fn backends(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     query: Query,
 ) -> Result<Json<Page<BackendStatus>>, Refused> {
-    query.finish()?;
-    Ok(page_of(app.launcher.backends(caller.actor()?).await?))
+    let paging = Paging::only(query)?;
+    let items = app.launcher.backends(caller.actor()?).await?;
+    Ok(Json(paging.cut(items, |backend| backend.name.clone())?))
 }
 
 /// The launchers
-#[utoipa::path(get, path = "/api/v1/nodes", tag = "administration", responses((status = 200, body = Page<Node>)))]
+#[utoipa::path(get, path = "/api/v1/nodes", tag = "administration", 
+    params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = Page<Node>)))]
 pub(super) async fn nodes(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     query: Query,
 ) -> Result<Json<Page<Node>>, Refused> {
-    query.finish()?;
-    Ok(page_of(app.launcher.nodes(caller.actor()?)?))
+    let paging = Paging::only(query)?;
+    let items = app.launcher.nodes(caller.actor()?)?;
+    Ok(Json(paging.cut(items, |node| node.name.clone())?))
 }
 
 /// One hook run in full

@@ -17,6 +17,7 @@ use wharf_protocol::{Problem, Session, State as SessionState};
 use crate::App;
 use crate::extract::{Body, Id, Query};
 use crate::guard::Caller;
+use crate::paging::Paging;
 use crate::problem::Refused;
 
 /// Longest wait of one request.
@@ -215,7 +216,8 @@ pub(super) async fn extend(
 }
 
 /// What happened to a session
-#[utoipa::path(get, path = "/api/v1/sessions/{id}/history", tag = "sessions", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/sessions/{id}/history", tag = "sessions",
+    params(("id" = String, Path), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = Page<HistoryEntry>)))]
 pub(super) async fn history(
     State(app): State<App>,
@@ -223,9 +225,8 @@ pub(super) async fn history(
     Id(id): Id,
     query: Query,
 ) -> Result<Json<Page<HistoryEntry>>, Refused> {
-    query.finish()?;
-    let items = app.launcher.history(caller.actor()?, &id).await?;
-    Ok(Json(Page { items, next_cursor: None }))
+    let paging = Paging::only(query)?;
+    Ok(Json(paging.cut_grown(app.launcher.history(caller.actor()?, &id).await?)?))
 }
 
 /// Drop all users, or one

@@ -11,10 +11,12 @@ use crate::App;
 use crate::extract::{Body, Id, Last, Query, id};
 use crate::guard::{Caller, base};
 use crate::listen::Peer;
+use crate::paging::Paging;
 use crate::problem::Refused;
 
 /// A session's shares
-#[utoipa::path(get, path = "/api/v1/sessions/{id}/shares", tag = "shares", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/sessions/{id}/shares", tag = "shares",
+    params(("id" = String, Path), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = Page<Share>)))]
 pub(super) async fn list(
     State(app): State<App>,
@@ -22,9 +24,9 @@ pub(super) async fn list(
     Id(session): Id,
     query: Query,
 ) -> Result<Json<Page<Share>>, Refused> {
-    query.finish()?;
+    let paging = Paging::only(query)?;
     let items = app.launcher.shares(caller.actor()?, &session).await?;
-    Ok(Json(Page { items, next_cursor: None }))
+    Ok(Json(paging.cut(items, |share| share.id.to_string())?))
 }
 
 /// Share a session

@@ -13,17 +13,21 @@ use crate::App;
 use crate::extract::{Body, Last, Query, id};
 use crate::guard::{COOKIE, Caller, base};
 use crate::listen::Peer;
+use crate::paging::Paging;
 use crate::problem::Refused;
 
 /// All tokens
-#[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens", responses((status = 200, body = Page<Token>)))]
+#[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens",
+    params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = Page<Token>)))]
 pub(super) async fn list(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     query: Query,
 ) -> Result<Json<Page<Token>>, Refused> {
-    query.finish()?;
-    Ok(Json(Page { items: app.launcher.tokens(caller.actor()?).await?, next_cursor: None }))
+    let paging = Paging::only(query)?;
+    let items = app.launcher.tokens(caller.actor()?).await?;
+    Ok(Json(paging.cut(items, |token| token.id.to_string())?))
 }
 
 /// Make a token

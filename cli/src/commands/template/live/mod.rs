@@ -167,7 +167,7 @@ fn document(bench: &Bench, report: &Report, node: &str, began: &str) -> Value {
 
 /// Whatever still runs is ended with the launcher that knows of it.
 async fn end_all(client: &Client) {
-    let Ok(live) = client.all::<Session>("/sessions", Query::default(), true, None).await else { return };
+    let Ok(live) = client.all::<Session>("/sessions", Query::default(), None).await else { return };
     let request = TerminateRequest { grace: Some(wharf_protocol::Dur::secs(2)) };
     let each = live
         .iter()
