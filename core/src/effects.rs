@@ -60,7 +60,12 @@ impl Inner {
 
     /// Tells the hook's breaker how the run ended.
     pub(crate) fn heard(&self, template: &str, hook: Hook, run: &HookRun) {
-        let says = breaker::says(hook, run.outcome.as_ref().map(|_| ()));
+        let mut says = breaker::says(hook, run.outcome.as_ref().map(|_| ()));
+        if let breaker::Says::Bad(words, _) = &mut says
+            && run.outcome.as_ref().is_err_and(|error| !error.kind.is_public())
+        {
+            words.push_str(&format!(" (wharf trace {})", run.trace.id));
+        }
         let version = self.template(template).map(|template| template.version.clone()).unwrap_or_default();
         let now = std::time::Instant::now();
         let opened = self.breakers(|breakers| {

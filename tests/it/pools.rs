@@ -61,6 +61,9 @@ fn a_hook_that_fails_again_and_again_is_shown_and_let_alone_until_it_works_again
     assert_eq!((&failing["hook"], &failing["failures"]), (&json!("submit"), &json!(5)), "{failing}");
     assert_eq!(failing["breaker"], "open", "{failing}");
     assert!(failing["next_try"].is_string(), "{failing}");
+    let error = failing["error"].as_str().expect("words");
+    let (_, trace) = error.trim_end_matches(')').rsplit_once("wharf trace ").expect("a trace to look at");
+    launcher.http().get(&format!("/traces/{trace}")).expect(200);
     assert_eq!(template(&launcher, "plain")["failing"], json!([]));
     let backend = launcher.http().get("/backends").expect(200)["items"][0].clone();
     assert_eq!((&backend["name"], &backend["breaker"]), (&json!("shell"), &json!("open")), "{backend}");

@@ -132,7 +132,9 @@ impl Work {
         if let Stage::Pending { doubt, .. } = &mut self.record().stage {
             *doubt = Some(words.to_owned());
         }
-        self.reason("unknown", "whether the scheduler took it is not known; looking it up");
+        let finding = self.step.session.record.rules.find;
+        let next = if finding { "looking it up" } else { "waiting for its monitor" };
+        self.reason("unknown", format!("whether the scheduler took it is not known; {next}"));
         self.note("submit_unknown", "launcher", words);
         self.arm_unknown();
         if let Some(wish) = &mut self.record().wish {
