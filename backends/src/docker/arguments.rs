@@ -3,25 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
-use wharf_core::backend::HostError;
-use wharf_core::hook::HookErrorKind;
 use wharf_protocol::SessionId;
 
-/// Reads a call's arguments.
-pub(super) fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, HostError> {
-    serde_json::from_value(arguments)
-        .map_err(|error| HostError::new(HookErrorKind::Misconfigured, error.to_string()))
-}
-
-/// An empty Lua table may come as an object.
-fn list<'de, D: serde::Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Vec<T>, D::Error> {
-    match Value::deserialize(from)? {
-        Value::Object(members) if members.is_empty() => Ok(Vec::new()),
-        other => serde_json::from_value(other).map_err(serde::de::Error::custom),
-    }
-}
+pub(super) use crate::arguments::read;
+use crate::arguments::{list, map};
 
 /// Names as a list, or as one text with commas between them.
 fn names<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
@@ -30,14 +16,6 @@ fn names<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Er
             Ok(text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect())
         }
         other => list(other).map_err(serde::de::Error::custom),
-    }
-}
-
-/// An empty Lua table may come as a list.
-fn map<'de, D: serde::Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
-    match Value::deserialize(from)? {
-        Value::Array(items) if items.is_empty() => Ok(BTreeMap::new()),
-        other => serde_json::from_value(other).map_err(serde::de::Error::custom),
     }
 }
 

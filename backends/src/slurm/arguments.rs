@@ -1,29 +1,11 @@
 //! What the functions are called with.
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
-use wharf_core::backend::HostError;
-use wharf_core::hook::HookErrorKind;
 use wharf_protocol::{Dur, SessionId};
 
-/// Reads a call's arguments.
-pub(super) fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, HostError> {
-    serde_json::from_value(arguments)
-        .map_err(|error| HostError::new(HookErrorKind::Misconfigured, error.to_string()))
-}
-
-/// An empty Lua table may come as an object.
-fn list<'de, T, D>(from: D) -> Result<Vec<T>, D::Error>
-where
-    T: DeserializeOwned,
-    D: serde::Deserializer<'de>,
-{
-    match Value::deserialize(from)? {
-        Value::Object(members) if members.is_empty() => Ok(Vec::new()),
-        other => serde_json::from_value(other).map_err(serde::de::Error::custom),
-    }
-}
+use crate::arguments::list;
+pub(super) use crate::arguments::read;
 
 /// A whole number; Lua knows one kind of number.
 fn whole<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {

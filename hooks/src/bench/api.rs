@@ -280,37 +280,6 @@ pub const API: &[ApiItem] = &[
     ),
 ];
 
-/// Globals of the language that the sandbox leaves, and tables of them.
-const LANGUAGE: [&str; 27] = [
-    "_VERSION",
-    "assert",
-    "error",
-    "getmetatable",
-    "ipairs",
-    "next",
-    "pairs",
-    "pcall",
-    "rawequal",
-    "rawget",
-    "rawlen",
-    "rawset",
-    "select",
-    "setmetatable",
-    "tonumber",
-    "tostring",
-    "type",
-    "typeof",
-    "unpack",
-    "xpcall",
-    "string",
-    "table",
-    "math",
-    "utf8",
-    "bit32",
-    "base",
-    "_ENV",
-];
-
 /// Modules of backends.
 const MODULES: [&str; 3] = ["docker", "slurm", "shell"];
 
@@ -319,7 +288,7 @@ pub(crate) fn globals(backend: Option<&str>) -> Vec<&'static str> {
     let host = ["host", "json", "toml", "re", "log"].into_iter();
     let own = API.iter().filter(|item| item.table.is_empty()).map(|item| item.name);
     let modules = MODULES.into_iter().filter(move |name| backend.is_none_or(|backend| backend == *name));
-    LANGUAGE.into_iter().filter(|name| *name != "_ENV").chain(host).chain(own).chain(modules).collect()
+    crate::lua::LANGUAGE.into_iter().chain(["base"]).chain(host).chain(own).chain(modules).collect()
 }
 
 /// Functions of a table of the host; none for a table that is no such. `module` is what the backend itself says.

@@ -42,6 +42,7 @@ use crate::load::files::Files;
 use crate::pool::Place;
 use host::{Cache, Host};
 use script::Scripts;
+pub(crate) use vm::LANGUAGE;
 use workers::{Fresh, Workers};
 
 /// How long a module's body may take when it is checked.

@@ -10,8 +10,8 @@ use std::sync::{Arc, OnceLock};
 use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{Function, Lua, LuaOptions, StdLib, Value, VmState};
 
-/// Globals that stay.
-const ALLOWED: [&str; 25] = [
+/// Globals of the language that stay.
+pub(crate) const LANGUAGE: [&str; 25] = [
     "_VERSION",
     "assert",
     "error",
@@ -129,7 +129,7 @@ pub(crate) fn new(over: &Over) -> mlua::Result<Lua> {
     let globals = lua.globals();
     for pair in globals.pairs::<Value, Value>() {
         let (name, _) = pair?;
-        let allowed = matches!(&name, Value::String(name) if *name == "coroutine" || ALLOWED.iter().any(|known| name.as_bytes() == known.as_bytes()));
+        let allowed = matches!(&name, Value::String(name) if *name == "coroutine" || LANGUAGE.iter().any(|known| name.as_bytes() == known.as_bytes()));
         if !allowed {
             globals.raw_set(name, Value::Nil)?;
         }
