@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use rustix::termios::{self, OptionalActions, Termios};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use wharf_protocol::process::ProcessId;
 use wharf_protocol::stream::Size;
 
 /// What full-screen programs may have left switched on: alternate screen, hidden cursor, mouse, bracketed paste,
@@ -91,7 +92,9 @@ pub(crate) fn give_up_controlling() {
     /// `TIOCNOTTY` where Linux numbers it like this: all but mips, powerpc and sparc.
     const TIOCNOTTY: rustix::ioctl::Opcode = 0x5422;
     let usual = cfg!(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"));
-    let leads = rustix::process::getsid(None).is_ok_and(|leader| leader == rustix::process::getpid());
+    // Not by getsid: that of a container's first process may be outside, and then has no number here.
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let leads = ProcessId::session_of(&stat) == Some(rustix::process::getpid().as_raw_nonzero().get());
     if !usual || leads {
         return;
     }

@@ -61,11 +61,11 @@ pub(crate) fn detach(bootstrap: &Path) -> io::Result<()> {
         .stdout(Stdio::null())
         .stderr(log.map_or_else(|_| Stdio::null(), Stdio::from))
         .spawn()?;
-    let id = process_id(i32::try_from(child.id()).map_err(io::Error::other)?)?;
+    let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+    let id = process_id(pid)?;
     // Only what has left the caller's session is safe from what happens to that.
-    let pid = rustix::process::Pid::from_child(&child);
     let until = std::time::Instant::now() + Duration::from_secs(5);
-    while rustix::process::getsid(Some(pid))? != pid {
+    while ProcessId::session_of(&std::fs::read_to_string(format!("/proc/{pid}/stat"))?) != Some(pid) {
         if std::time::Instant::now() > until {
             return Err(io::Error::other("the detached monitor does not leave"));
         }

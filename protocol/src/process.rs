@@ -54,6 +54,13 @@ impl ProcessId {
         fields.split_ascii_whitespace().nth(19)?.parse().ok()
     }
 
+    /// Reads the session that a process belongs to out of the text of `/proc/PID/stat`: the process id of its leader, or 0
+    /// for one that this process id namespace does not show.
+    pub fn session_of(stat: &str) -> Option<i32> {
+        let (_, fields) = stat.rsplit_once(')')?;
+        fields.split_ascii_whitespace().nth(3)?.parse().ok()
+    }
+
     /// Shortens a boot id to what a job id keeps of it.
     pub fn boot_of(boot_id: &str) -> String {
         boot_id.trim().chars().filter(char::is_ascii_hexdigit).take(8).collect()
@@ -77,5 +84,6 @@ mod tests {
     fn a_name_full_of_parentheses_does_not_hide_the_start_time() {
         let stat = "42 (a) b (c) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 777 1 2";
         assert_eq!(ProcessId::start_of(stat), Some(777));
+        assert_eq!(ProcessId::session_of(stat), Some(42));
     }
 }

@@ -108,3 +108,13 @@ fn the_monitor_runs_in_an_empty_place() {
     wharf_tests::cli::run(command, b"", Duration::from_secs(10)).exits(0);
     launcher.terminate(&id, "10s");
 }
+
+#[test]
+fn a_launcher_serves_in_a_process_id_namespace_that_hides_its_session_and_group() {
+    let unshare = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"];
+    let mut launcher = Launcher::builder().under(&unshare).start();
+    let id = launcher.run_session("shell", &["sleep", "1000"]);
+    let ended = launcher.terminate(&id, "10s");
+    assert_eq!(ended["end"]["cause"], "terminated", "{ended}");
+    launcher.kill9();
+}

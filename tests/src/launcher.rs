@@ -119,6 +119,7 @@ pub struct Builder {
     args: Vec<String>,
     env: Vec<(String, String)>,
     data: Option<PathBuf>,
+    under: Vec<String>,
 }
 
 impl Builder {
@@ -157,6 +158,13 @@ impl Builder {
     #[must_use]
     pub fn data(mut self, path: &Path) -> Self {
         self.data = Some(path.to_owned());
+        self
+    }
+
+    /// A program that runs it, with its arguments.
+    #[must_use]
+    pub fn under(mut self, program: &[&str]) -> Self {
+        self.under = program.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -205,7 +213,7 @@ impl Launcher {
 
     /// In a home that exists already.
     pub fn at(home: &Arc<Home>) -> Builder {
-        Builder { home: Arc::clone(home), args: Vec::new(), env: Vec::new(), data: None }
+        Builder { home: Arc::clone(home), args: Vec::new(), env: Vec::new(), data: None, under: Vec::new() }
     }
 
     /// Its home.
@@ -250,7 +258,14 @@ impl Launcher {
         for (name, value) in &self.builder.env {
             command.env(name, value);
         }
-        command
+        let [program, words @ ..] = self.builder.under.as_slice() else { return command };
+        let mut outer = Command::new(program);
+        outer.args(words).arg(command.get_program()).args(command.get_args()).env_clear();
+        outer.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        if let Some(dir) = command.get_current_dir() {
+            outer.current_dir(dir);
+        }
+        outer
     }
 
     /// Starts it (again) and waits until it is ready; returns how long that took.
