@@ -16,6 +16,7 @@ mod hooks;
 mod idempotency;
 mod kills;
 mod lifecycle;
+mod limits;
 mod list;
 mod logs;
 mod params;
