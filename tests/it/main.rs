@@ -31,6 +31,7 @@ mod sharing;
 mod site_templates;
 mod slurm;
 mod slurm_faults;
+mod ssh;
 mod storage;
 mod streams;
 mod submit;

@@ -23,6 +23,7 @@ pub mod processes;
 pub mod program;
 pub(crate) mod site;
 pub mod slurm;
+pub mod sshd;
 pub mod templates;
 pub mod wait;
 pub mod websocket;
@@ -37,6 +38,7 @@ pub use gridengine::GridEngine;
 pub use http::{Answer, Http};
 pub use launcher::{Home, Launcher};
 pub use slurm::Slurm;
+pub use sshd::Sshd;
 pub use templates::Template;
 pub use wait::{Probe, until};
 
