@@ -3,6 +3,7 @@
 //! One module for each claim of the product; what is shared lives in the harness (`tests/src`). Tests
 //! whose names end in `_in_time` measure time and run alone.
 
+mod applications;
 mod bad_input;
 mod cli_output;
 mod config;

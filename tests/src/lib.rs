@@ -12,6 +12,7 @@
 //!   └──── processes ──▶ /proc
 //! ```
 
+pub mod application;
 pub mod cli;
 pub mod dockerd;
 pub mod events;
