@@ -225,6 +225,9 @@ impl Launcher {
         }
         tokio::spawn(crate::telling::take_up(Arc::clone(&inner)));
         tokio::spawn(crate::poller::run(Arc::clone(&inner), asked));
+        for backend in &inner.backends {
+            tokio::spawn(crate::listening::run(Arc::clone(&inner), Arc::clone(backend)));
+        }
         tokio::spawn(crate::sweeper::run(Arc::clone(&inner)));
         Ok(Self { inner })
     }

@@ -9,6 +9,8 @@ mod cli_output;
 mod config;
 mod demo;
 mod docker;
+mod docker_engine;
+mod docker_remote;
 mod ends;
 mod events;
 mod gridengine;
