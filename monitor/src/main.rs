@@ -18,6 +18,7 @@ mod link;
 mod logs;
 mod monitor;
 mod output;
+mod picked;
 mod pty;
 mod reaper;
 mod spawn;

@@ -18,10 +18,11 @@ use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use wharf_protocol::monitor::{Bootstrap, EndpointDeclared, ExitReport, OnOrphan};
+use wharf_protocol::monitor::{Bootstrap, ExitReport, OnOrphan};
 use wharf_protocol::stream::Channel;
 
 use crate::monitor::{Monitor, Order};
+use crate::picked::Picked;
 use crate::reaper::{Ended, Reaper};
 use crate::spawn::{self, Environment, Input, Running, Streams};
 use crate::stop::{self, Attempt};
@@ -49,17 +50,12 @@ async fn supervise(bootstrap: Bootstrap, path: &Path) -> io::Result<u8> {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce)
         .map_err(|error| io::Error::other(format!("no random numbers can be had: {error}")))?;
-    let (endpoints, ports) = endpoints(&bootstrap)?;
+    let picked = Picked::new(&bootstrap)?;
     let run_dir =
         bootstrap.run_dir.clone().or_else(|| path.parent().and_then(Path::parent).map(Path::to_owned));
     let socket = run_dir.map(|dir| dir.join("monitor.sock"));
     let mut env = environment(&bootstrap);
-    for (name, port) in &ports {
-        env.insert(
-            format!("WHARF_PORT_{}", name.to_ascii_uppercase().replace('-', "_")).into(),
-            port.to_string().into(),
-        );
-    }
+    env.extend(picked.variables.iter().map(|(name, value)| (name.into(), value.into())));
     if let Some(socket) = &socket {
         env.insert(endpoint::SOCKET.into(), socket.into());
     }
@@ -70,7 +66,7 @@ async fn supervise(bootstrap: Bootstrap, path: &Path) -> io::Result<u8> {
         reaper,
         env,
         cwd,
-        endpoints,
+        picked.endpoints.clone(),
         orders,
         wharf_protocol::signed::encode(&nonce),
         detach::job(),
@@ -88,6 +84,7 @@ async fn supervise(bootstrap: Bootstrap, path: &Path) -> io::Result<u8> {
         release(&monitor).await;
     }
     linking.abort();
+    drop(picked);
     if let Some(socket) = socket {
         let _ = std::fs::remove_file(socket);
     }
@@ -150,25 +147,6 @@ async fn orphan(monitor: Arc<Monitor>) {
             return;
         }
     }
-}
-
-/// Ports that were picked, by endpoint.
-type Ports = Vec<(String, u16)>;
-
-/// Declared endpoints, those without a port given one that is free now.
-fn endpoints(bootstrap: &Bootstrap) -> io::Result<(Vec<EndpointDeclared>, Ports)> {
-    let mut ports = Vec::new();
-    let mut held = Vec::new();
-    let mut endpoints = bootstrap.endpoints.clone();
-    for endpoint in endpoints.iter_mut().filter(|endpoint| endpoint.port == Some(0)) {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
-        let port = listener.local_addr()?.port();
-        // Held until all are chosen, so that no two are the same.
-        held.push(listener);
-        endpoint.port = Some(port);
-        ports.push((endpoint.name.clone(), port));
-    }
-    Ok((endpoints, ports))
 }
 
 fn environment(bootstrap: &Bootstrap) -> Environment {

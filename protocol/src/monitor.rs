@@ -177,7 +177,8 @@ pub struct EndpointDeclared {
     /// A port on loopback inside the session; 0: the monitor picks one and sets `WHARF_PORT_NAME`.
     #[serde(default)]
     pub port: Option<u16>,
-    /// A Unix socket inside the session instead.
+    /// A Unix socket inside the session instead; a plain name: the monitor makes a directory for it and sets
+    /// `WHARF_SOCKET_NAME`.
     #[serde(default)]
     pub socket: Option<String>,
 }

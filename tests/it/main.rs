@@ -33,6 +33,7 @@ mod secrets;
 mod sharing;
 mod site_templates;
 mod slurm;
+mod slurm_applications;
 mod slurm_faults;
 mod ssh;
 mod storage;

@@ -313,6 +313,40 @@ fn one_squeue_an_interval_serves_all_templates_of_the_cluster() {
 }
 
 #[test]
+fn connected_sessions_are_asked_about_seldom_and_none_not_at_all() {
+    let slurm = Slurm::shared();
+    let home = wharf_tests::Home::new();
+    let squeue = slurm.wrapper(&home, "squeue", "real \"$@\"");
+    let hooks = format!("commands = {{ squeue = \"{}\" }}", squeue.display());
+    for name in ["batch-a", "batch-b"] {
+        home.install(&slurm.template_with(name, "", &hooks));
+    }
+    let launcher = Launcher::at(&home).start();
+    let ids = ["batch-a", "batch-b"]
+        .map(|template| launcher.start_session(&json!({"template": template, "command": ["sleep", "1000"]})));
+    for id in &ids {
+        launcher.await_session(id, "connected and asked about", RUNS, |session| {
+            session["link"] == "connected" && session["job"]["state"] == "running"
+        });
+    }
+    let counted = |seconds: u64| {
+        let (before, began) = (Slurm::calls(&squeue), std::time::Instant::now());
+        until("the time is over", Duration::from_secs(seconds + 10), || {
+            let elapsed = began.elapsed();
+            Probe::when(elapsed > Duration::from_secs(seconds), (), || format!("{elapsed:?}"))
+        });
+        Slurm::calls(&squeue) - before
+    };
+    // `poll` is a second: twenty intervals, and one round that may have begun before.
+    let calls = counted(20);
+    assert!((1..=3).contains(&calls), "{calls} calls of squeue in twenty intervals");
+    for id in &ids {
+        launcher.terminate(id, "20s");
+    }
+    assert_eq!(counted(3), 0, "nobody is there to be asked about");
+}
+
+#[test]
 fn the_conformance_run_passes() {
     let slurm = Slurm::shared();
     let home = wharf_tests::Home::new();

@@ -15,6 +15,13 @@ pub(crate) fn is_name(name: &str) -> bool {
         && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
+/// Whether a socket may be there: a path, or a plain name that fits into a socket's address with its directory.
+fn is_place(socket: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    socket.starts_with('/')
+        || (!socket.is_empty() && socket.len() <= 40 && !socket.starts_with('.') && socket.bytes().all(plain))
+}
+
 /// Reads one endpoint.
 pub(crate) fn read(name: &str, at: &At, node: &Node, out: &mut Vec<Finding>) -> Option<EndpointDeclared> {
     let mut section = Section::new(format!("[connect.{name}]"), node, out);
@@ -63,6 +70,11 @@ pub(crate) fn read(name: &str, at: &At, node: &Node, out: &mut Vec<Finding>) -> 
         }
         (_, None, None) => {
             out.push(at.error("missing", format!("[connect.{name}] needs `port` or `socket`")));
+        }
+        (_, None, Some(socket)) if !is_place(socket) => {
+            let words =
+                "`socket` is an absolute path, or the name of a file in a directory of the session's own";
+            out.push(at.error("endpoint", format!("[connect.{name}] {words}")));
         }
         (_, _, _) => {}
     }

@@ -42,6 +42,33 @@ async fn connect_tells_what_there_is() {
 }
 
 #[tokio::test]
+async fn a_socket_without_a_path_is_in_a_directory_of_the_sessions_own() {
+    let script =
+        "test -d ${WHARF_SOCKET_MY_APP%/*} && stat -c 'mode %a' ${WHARF_SOCKET_MY_APP%/*}; exec sleep 1000";
+    let place = Place::new(&["sh", "-c", script]).tty().with(|bootstrap| {
+        bootstrap.endpoints = vec![
+            endpoint("my-app", None, Some("app.sock".to_owned())),
+            endpoint("other", None, Some("../other.sock".to_owned())),
+        ];
+    });
+    let job = place.run();
+    let link = place.link().await;
+    let sockets: Vec<_> = link.hello.endpoints.iter().filter_map(|one| one.socket.clone()).collect();
+    let directory = std::path::Path::new(&sockets[0]).parent().unwrap().to_owned();
+    assert_eq!(sockets[0], directory.join("app.sock").display().to_string());
+    assert_eq!(sockets[1], directory.join("other.sock").display().to_string());
+    link.prints("mode 700\r\n").await;
+    let listener = UnixListener::bind(&sockets[0]).unwrap();
+    let mut stream = link.open(&tunnel("my-app")).await;
+    let (mut accepted, _) = listener.accept().await.unwrap();
+    accepted.write_all(b"hello").await.unwrap();
+    drop(accepted);
+    stream.rest().await;
+    assert_eq!(stream.tunnelled, b"hello");
+    drop((link, job));
+}
+
+#[tokio::test]
 async fn an_endpoint_is_declared_from_inside() {
     let (place, _job, mut link) = idle().await;
     let monitor = env!("CARGO_BIN_EXE_wharf-monitor");

@@ -1,0 +1,79 @@
+//! Places of endpoints that their template leaves to us: free ports, and Unix sockets in a directory of the session's own.
+//!
+//! A socket is what others on the host cannot reach. Its directory is made here and nowhere else: a name below `/tmp` that
+//! somebody else could have made before would be theirs.
+
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use wharf_protocol::monitor::{Bootstrap, EndpointDeclared};
+
+/// Where endpoints are.
+#[derive(Debug)]
+pub(crate) struct Picked {
+    /// All of them, with a place each.
+    pub(crate) endpoints: Vec<EndpointDeclared>,
+    /// What tells the command of the picked ones.
+    pub(crate) variables: Vec<(String, String)>,
+    directory: Option<PathBuf>,
+}
+
+impl Picked {
+    /// Picks.
+    pub(crate) fn new(bootstrap: &Bootstrap) -> io::Result<Self> {
+        let mut picked =
+            Self { endpoints: bootstrap.endpoints.clone(), variables: Vec::new(), directory: None };
+        let mut held = Vec::new();
+        for endpoint in &mut picked.endpoints {
+            let name = endpoint.name.to_ascii_uppercase().replace('-', "_");
+            if endpoint.port == Some(0) {
+                let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+                let port = listener.local_addr()?.port();
+                // Held until all are chosen, so that no two are the same.
+                held.push(listener);
+                endpoint.port = Some(port);
+                picked.variables.push((format!("WHARF_PORT_{name}"), port.to_string()));
+            }
+            let Some(file) = endpoint.socket.as_ref().filter(|socket| !socket.starts_with('/')) else {
+                continue;
+            };
+            let directory = match picked.directory.take() {
+                Some(directory) => directory,
+                None => make()?,
+            };
+            let path = directory.join(Path::new(file).file_name().unwrap_or("socket".as_ref()));
+            picked.directory = Some(directory);
+            let path = path.display().to_string();
+            picked.variables.push((format!("WHARF_SOCKET_{name}"), path.clone()));
+            endpoint.socket = Some(path);
+        }
+        Ok(picked)
+    }
+}
+
+impl Drop for Picked {
+    fn drop(&mut self) {
+        if let Some(directory) = &self.directory {
+            let _ = std::fs::remove_dir_all(directory);
+        }
+    }
+}
+
+/// A new directory that nobody else can look into.
+fn make() -> io::Result<PathBuf> {
+    let mut random = [0; 9];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    let name = format!("wharf-{}", wharf_protocol::signed::encode(&random));
+    // A socket address holds 107 bytes: a long TMPDIR is of no use.
+    let below = ["XDG_RUNTIME_DIR", "TMPDIR"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
+    let mut failed = io::Error::from(io::ErrorKind::NotFound);
+    for below in below.filter(|below| below.as_os_str().len() <= 40).chain([PathBuf::from("/tmp")]) {
+        let directory = below.join(&name);
+        match std::fs::DirBuilder::new().mode(0o700).create(&directory) {
+            Ok(()) => return Ok(directory),
+            Err(error) => failed = error,
+        }
+    }
+    Err(io::Error::new(failed.kind(), format!("no directory for sockets can be made: {failed}")))
+}
