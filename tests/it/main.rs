@@ -35,6 +35,7 @@ mod site_templates;
 mod slurm;
 mod slurm_applications;
 mod slurm_faults;
+mod slurm_network;
 mod ssh;
 mod storage;
 mod streams;

@@ -18,37 +18,64 @@ use crate::{Home, Template};
 #[derive(Debug)]
 pub struct Slurm {
     dir: PathBuf,
+    kind: Kind,
     _site: Site,
 }
 
+/// One of the two clusters that the tests have.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// Four nodes on loopback, with accounting.
+    Near,
+    /// One node in a network namespace of its own.
+    Far,
+}
+
 #[track_caller]
-fn bring_up(dir: &Path) {
-    run_script(&[script("slurm/up").as_os_str(), dir.as_os_str()], &dir.with_extension("log"));
+fn bring_up(dir: &Path, kind: Kind) {
+    let up = script("slurm/up");
+    let mut argv = vec![up.as_os_str(), dir.as_os_str()];
+    if let Kind::Far = kind {
+        argv.extend(["26850", "far"].map(std::ffi::OsStr::new));
+    }
+    run_script(&argv, &dir.with_extension("log"));
 }
 
 impl Slurm {
     /// Together with other tests.
     #[track_caller]
     pub fn shared() -> Self {
-        Self::up(FlockOperation::LockShared)
+        Self::up(FlockOperation::LockShared, Kind::Near)
     }
 
     /// Without any other test.
     #[track_caller]
     pub fn alone() -> Self {
-        Self::up(FlockOperation::LockExclusive)
+        Self::up(FlockOperation::LockExclusive, Kind::Near)
     }
 
+    /// Another cluster, whose node is in a network namespace of its own and reaches this host at [`Self::FAR`].
     #[track_caller]
-    fn up(how: FlockOperation) -> Self {
+    pub fn far() -> Self {
+        Self::up(FlockOperation::LockExclusive, Kind::Far)
+    }
+
+    /// This host, as that node sees it.
+    pub const FAR: &str = "10.97.0.1";
+
+    #[track_caller]
+    fn up(how: FlockOperation, kind: Kind) -> Self {
         let dir = |base: &Path| base.join("cluster");
         let site = Site::open(
-            "slurm",
+            match kind {
+                Kind::Near => "slurm",
+                Kind::Far => "slurm-far",
+            },
             how,
-            |base| bring_up(&dir(base)),
+            |base| bring_up(&dir(base), kind),
             |base| vec![script("slurm/down").into(), dir(base).into()],
         );
-        Self { dir: dir(site.base()), _site: site }
+        Self { dir: dir(site.base()), kind, _site: site }
     }
 
     /// Brings up what is not up.
@@ -57,7 +84,7 @@ impl Slurm {
     /// When that fails.
     #[track_caller]
     pub fn repair(&self) {
-        bring_up(&self.dir);
+        bring_up(&self.dir, self.kind);
     }
 
     /// `SLURM_CONF`.

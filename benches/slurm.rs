@@ -1,0 +1,118 @@
+//! Measures sessions as held jobs of a real Slurm against the raw commands of the same run, and prints ratios.
+//!
+//! ```text
+//! cargo build --release && cargo run --release -p wharf-tests --bin bench-slurm [JOBS]
+//! ```
+//!
+//! Starts, four at a time, to the acknowledged job id, against `sbatch` four at a time; then all of them ended together,
+//! against `scancel` one by one. Absolute times are this machine's and its cluster's; compare the ratios.
+
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use wharf_tests::events::Events;
+use wharf_tests::{Launcher, Slurm};
+
+/// At a time.
+const LANES: usize = 4;
+/// For each answer.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Runs that many, so many at a time; how long all of them took.
+fn lanes<Lane>(count: usize, lane: impl Fn() -> Lane + Sync, one: impl Fn(&mut Lane) + Sync) -> Duration {
+    let next = AtomicUsize::new(0);
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..LANES {
+            scope.spawn(|| {
+                let mut lane = lane();
+                while next.fetch_add(1, Ordering::Relaxed) < count {
+                    one(&mut lane);
+                }
+            });
+        }
+    });
+    began.elapsed()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "hundreds of jobs")]
+fn rate(count: usize, took: Duration) -> f64 {
+    count as f64 / took.as_secs_f64()
+}
+
+#[expect(clippy::print_stdout, reason = "printing is what a bench is for")]
+fn report(what: &str, ours: f64, raw: f64, wanted: f64) {
+    println!("{what:<12} {ours:>7.1}/s  raw {raw:>7.1}/s  {:>5.2} x raw  (wanted: {wanted})", ours / raw);
+}
+
+/// A raw job as a script of an administrator would submit it; its id.
+fn sbatch(slurm: &Slurm, dir: &std::path::Path) -> String {
+    let script = dir.join("job.sh");
+    let output = format!("--output={}/job.log", dir.display());
+    let said = slurm.run(&[
+        "sbatch",
+        "--parsable",
+        "--hold",
+        "--no-requeue",
+        "--export=NIL",
+        &output,
+        &script.display().to_string(),
+    ]);
+    said.trim().to_owned()
+}
+
+fn main() {
+    let count: usize = std::env::args().nth(1).map_or(200, |text| text.parse().expect("a number of jobs"));
+    let slurm = Slurm::alone();
+    let launcher = Launcher::builder()
+        .config("[limits]\nsessions = 100000\nstarts_per_minute = 10000000\n")
+        .template(&slurm.template("held", "options = [\"--hold\"]"))
+        .start();
+    let raw_dir = launcher.home().path().join("raw");
+    std::fs::create_dir(&raw_dir).expect("our own directory takes directories");
+    std::fs::write(raw_dir.join("job.sh"), "#!/bin/sh\nexec sleep 1000\n").expect("and files");
+
+    // Half of the raw ones before and half after, so that what else the machine does meets both.
+    let raw = std::sync::Mutex::new(Vec::new());
+    let submit = |(): &mut ()| {
+        let id = sbatch(&slurm, &raw_dir);
+        raw.lock().expect("no lane panics with it").push(id);
+    };
+    let mut floor = lanes(count / 2, || (), submit);
+    let ids = std::sync::Mutex::new(Vec::new());
+    let http = launcher.http();
+    let body = json!({"template": "held", "command": ["sleep", "1000"]});
+    let listen = || Events::open(&http, None);
+    let ours = lanes(count, listen, |events| {
+        let id = launcher.start_session(&body);
+        events.expect("its job", PATIENCE, |event| {
+            event.data["session"]["id"] == id.as_str() && event.data["session"]["job"]["id"].is_string()
+        });
+        ids.lock().expect("no lane panics with it").push(id);
+    });
+    floor += lanes(count - count / 2, || (), submit);
+    report("start", rate(count, ours), rate(count, floor), 0.8);
+
+    let raw = raw.into_inner().expect("no lane panicked");
+    let began = Instant::now();
+    for id in &raw {
+        let status =
+            Command::new("scancel").arg(id).env("SLURM_CONF", slurm.conf()).stdin(Stdio::null()).status();
+        assert!(status.is_ok_and(|status| status.success()), "scancel {id}");
+    }
+    let floor = began.elapsed();
+    let ids = ids.into_inner().expect("no lane panicked");
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for id in &ids {
+            let http = http.clone().within(PATIENCE);
+            scope.spawn(move || {
+                let answer = http.post(&format!("/sessions/{id}/terminate?wait=60s"), &json!({}));
+                assert_eq!(answer.expect(200)["end"]["cause"], "terminated");
+            });
+        }
+    });
+    report("terminate", rate(count, began.elapsed()), rate(count, floor), 2.5);
+}
