@@ -51,9 +51,10 @@
 ---@alias wharf.JobState "queued"|"held"|"starting"|"running"|"suspended"|"completing"|"ended"|"gone"|"unknown" A job's state in Wharf's words.
 
 ---@class wharf.MonitorInRequest How the job starts its monitor: `submit`'s and `prepare`'s `monitor`.
----@field argv (string)[] An absolute path and `run --bootstrap FILE`.
+---@field argv (string)[] An absolute path and `run --bootstrap FILE`; with `[job] enrol` that program and `run --enrol`.
 ---@field dir string The session directory, 0700; its `mount/` is what a container gets.
 ---@field env table<string, string> Variables that go with it; no secret among them.
+---@field stdin? string With `[job] enrol`: one line for its standard input, a secret that the first monitor to use it spends.
 
 ---@alias wharf.SessionId string
 

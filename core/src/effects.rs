@@ -13,6 +13,7 @@ use wharf_protocol::{SessionId, Time, TraceId};
 use crate::breaker;
 use crate::driver::{Command, Driver, Mail, history};
 use crate::ending;
+use crate::enrolment;
 use crate::hook::{Found, Hook, HookAnswer, HookCall, HookError, HookErrorKind, HookRun, MonitorInRequest};
 use crate::inner::Inner;
 use crate::record::Record;
@@ -223,12 +224,21 @@ impl Driver {
             .data
             .write_session(&record.id, &bootstrap, &inner.addresses)
             .map_err(|error| unavailable(format!("the session's files cannot be written: {error}")))?;
-        let path = inner.data.bootstrap(&record.id).display().to_string();
-        let monitor = MonitorInRequest {
-            argv: vec![inner.monitor.display().to_string(), "run".to_owned(), "--bootstrap".to_owned(), path],
-            env: std::collections::BTreeMap::new(),
-            dir: inner.data.session(&record.id).display().to_string(),
+        let (argv, stdin) = match &template.job_enrol {
+            None => {
+                let path = inner.data.bootstrap(&record.id).display().to_string();
+                let program = inner.monitor.display().to_string();
+                (vec![program, "run".to_owned(), "--bootstrap".to_owned(), path], None)
+            }
+            Some(program) => {
+                let line = enrolment::offer(inner, record, bootstrap.keys).map_err(|error| {
+                    unavailable(format!("the session's files cannot be written: {error}"))
+                })?;
+                (vec![program.clone(), "run".to_owned(), "--enrol".to_owned()], Some(line))
+            }
         };
+        let dir = inner.data.session(&record.id).display().to_string();
+        let monitor = MonitorInRequest { argv, env: std::collections::BTreeMap::new(), dir, stdin };
         Ok(requests::submit(record, &inner.owner, &monitor, &template))
     }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! sessions/ID/        0700   the launcher's and its hooks'
+//!   enrolment         0600   the hash of a one-use secret, and which monitor has spent it
 //!   mount/            0755   what a container gets to see
 //!     bootstrap.json  0644   reached by no other user of the host: the directories above are ours alone
 //!     addresses       0644   read again before each dial: a launcher may move
@@ -14,7 +15,9 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use wharf_protocol::SessionId;
 use wharf_protocol::api::LogStream;
 use wharf_protocol::monitor::Bootstrap;
@@ -23,6 +26,17 @@ use wharf_protocol::monitor::Bootstrap;
 #[derive(Debug, Clone)]
 pub(crate) struct Files {
     data: PathBuf,
+    /// Two that come with the same secret come one after the other.
+    spending: Arc<Mutex<()>>,
+}
+
+/// A one-use secret, as far as it is kept.
+#[derive(Debug, Serialize, Deserialize)]
+struct OneUse {
+    /// SHA-256, base64url.
+    hash: String,
+    /// Of the monitor that has spent it: asked again, it gets the same answer.
+    nonce: Option<String>,
 }
 
 /// A whole file or none: written beside, then named. `durable` also survives a crash of the host.
@@ -47,7 +61,7 @@ fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
 impl Files {
     /// Below that data directory.
     pub(crate) fn new(data: &Path) -> Self {
-        Self { data: data.to_owned() }
+        Self { data: data.to_owned(), spending: Arc::default() }
     }
 
     /// A session's directory.
@@ -78,6 +92,40 @@ impl Files {
         let text = serde_json::to_vec_pretty(bootstrap).map_err(io::Error::other)?;
         // Another user of the host cannot come by the directory above; one inside a container has to read it.
         write(&dir.join("mount/bootstrap.json"), 0o644, &text)
+    }
+
+    /// Keeps the hash of a session's one-use secret, unspent; one of an earlier attempt is worth nothing from now on.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(crate) fn write_enrolment(&self, id: &SessionId, hash: String) -> io::Result<()> {
+        let _alone = self.spending.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = serde_json::to_vec(&OneUse { hash, nonce: None }).map_err(io::Error::other)?;
+        write(&self.session(id).join("enrolment"), 0o600, &text)
+    }
+
+    /// Spends the secret of that hash for the monitor of that nonce, durably, and gives what it is to get; `None` for a
+    /// wrong secret, and for one that another monitor has spent.
+    ///
+    /// # Errors
+    /// The file system's: nothing is given then.
+    pub(crate) fn enrol(&self, id: &SessionId, hash: &str, nonce: &str) -> io::Result<Option<Bootstrap>> {
+        let _alone = self.spending.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.session(id).join("enrolment");
+        let text = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let mut kept: OneUse = serde_json::from_slice(&text).map_err(io::Error::other)?;
+        if kept.hash != hash || kept.nonce.as_ref().is_some_and(|by| by != nonce) {
+            return Ok(None);
+        }
+        if kept.nonce.is_none() {
+            kept.nonce = Some(nonce.to_owned());
+            write(&path, 0o600, &serde_json::to_vec(&kept).map_err(io::Error::other)?)?;
+        }
+        let text = fs::read(self.bootstrap(id))?;
+        serde_json::from_slice(&text).map(Some).map_err(io::Error::other)
     }
 
     /// Writes the launcher's present addresses for every session that has a directory.
@@ -159,3 +207,6 @@ fn remove(path: &Path) -> io::Result<()> {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -376,12 +376,15 @@ pub struct User {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct MonitorInRequest {
-    /// An absolute path and `run --bootstrap FILE`.
+    /// An absolute path and `run --bootstrap FILE`; with `[job] enrol` that program and `run --enrol`.
     pub argv: Vec<String>,
     /// Variables that go with it; no secret among them.
     pub env: BTreeMap<String, String>,
     /// The session directory, 0700; its `mount/` is what a container gets.
     pub dir: String,
+    /// With `[job] enrol`: one line for its standard input, a secret that the first monitor to use it spends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<String>,
 }
 
 /// Runs templates' hooks.

@@ -18,6 +18,7 @@ pub mod clock;
 mod driver;
 mod effects;
 mod ending;
+mod enrolment;
 mod feed;
 pub mod fence;
 mod files;

@@ -42,6 +42,8 @@ pub struct Template {
     pub params: BTreeMap<String, ParamSpec>,
     /// Working directory of the command.
     pub job_cwd: Option<String>,
+    /// The monitor's program on nodes that have no file system in common with the launcher: it enrols.
+    pub job_enrol: Option<String>,
     /// Variables of the command.
     pub job_env: BTreeMap<String, String>,
     /// Lines of the site's own for the job script.

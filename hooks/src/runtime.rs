@@ -272,6 +272,9 @@ impl Hooks {
                 }
             }
         }
+        if let Some(secret) = call.request.pointer("/monitor/stdin").and_then(Value::as_str) {
+            blot.add(secret);
+        }
         let settings = Arc::clone(&self.inner.settings);
         let context = Context {
             mark: format!("{}:{}", settings.instance, call.trace),

@@ -46,8 +46,11 @@ enum Command {
     /// Run a session
     Run {
         /// The bootstrap file
-        #[arg(long)]
-        bootstrap: PathBuf,
+        #[arg(long, required_unless_present = "enrol")]
+        bootstrap: Option<PathBuf>,
+        /// Get it from a launcher, for the one-use secret on standard input
+        #[arg(long, conflicts_with_all = ["bootstrap", "detach"])]
+        enrol: bool,
         /// Leave the caller's process group, print the job id, and return
         #[arg(long)]
         detach: bool,
@@ -80,13 +83,13 @@ enum EndpointCommand {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Run { bootstrap, detach: true } => detach::detach(&bootstrap).map(|()| 0),
-        Command::Run { bootstrap, detach: false } => {
-            if detach::is_marked() {
-                Err(detach::unmark())
-            } else {
-                supervise::run(&bootstrap)
-            }
+        Command::Run { bootstrap: Some(bootstrap), detach: true, .. } => {
+            detach::detach(&bootstrap).map(|()| 0)
+        }
+        Command::Run { .. } if detach::is_marked() => Err(detach::unmark()),
+        Command::Run { bootstrap: Some(bootstrap), .. } => supervise::run(&bootstrap),
+        Command::Run { bootstrap: None, .. } => {
+            link::enrol::enrol().and_then(|files| supervise::run(&files.bootstrap()))
         }
         Command::Detached { bootstrap } => detach::detached(&bootstrap).and_then(|own| {
             let code = supervise::run(&bootstrap);

@@ -61,7 +61,7 @@ impl Drop for Picked {
 }
 
 /// A new directory that nobody else can look into.
-fn make() -> io::Result<PathBuf> {
+pub(crate) fn make() -> io::Result<PathBuf> {
     let mut random = [0; 9];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
     let name = format!("wharf-{}", wharf_protocol::signed::encode(&random));

@@ -167,6 +167,35 @@ pub struct Bootstrap {
     pub run_dir: Option<PathBuf>,
 }
 
+/// What a job's script says to `wharf-monitor run --enrol`, one line of base64url of this JSON: for nodes that have no file
+/// system in common with the launcher. The secret is good for one monitor, the first that shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolment {
+    /// [`PROTOCOL`].
+    pub version: u32,
+    /// Addresses of the launcher.
+    pub addresses: Vec<String>,
+    /// The session.
+    pub session: SessionId,
+    /// The submit attempt.
+    pub attempt: u32,
+    /// Goes into the header `authorization: Enrol SECRET`.
+    pub secret: String,
+    /// The launcher's public keys.
+    pub keys: Vec<KeyPin>,
+}
+
+/// What a monitor gets for its secret, on the control stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Enrolled {
+    /// As the file would be.
+    pub bootstrap: Bootstrap,
+    /// The launcher's addresses now.
+    pub addresses: Vec<String>,
+    /// As [`Welcome::proof`], for the claim's nonce.
+    pub proof: String,
+}
+
 /// An endpoint as its template declares it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointDeclared {
@@ -352,6 +381,8 @@ pub enum LauncherSays {
         /// The launcher's public keys.
         keys: Vec<KeyPin>,
     },
+    /// The answer to an enrolment, and the last word of that link.
+    Enrolled(Box<Enrolled>),
     /// The exit report is durable: the monitor may go.
     ExitKept,
     /// A word of a later release: ignored.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! credential and claim ─ admit ─▶ 401 · 410 · 503, or 101 ─▶ Hello ─ register ─▶ Welcome or Refused ─▶ words both ways
+//! one-use secret and claim ─ enrol ─▶ the same, or 101 ─▶ Enrolled, and that is all of that link
 //! ```
 
 use std::sync::Arc;
@@ -18,7 +19,9 @@ use tokio::sync::mpsc;
 use wharf_core::link::ControlLink as _;
 use wharf_core::{Admitted, LinkId, Refusal};
 use wharf_link::{FrameError, LinkReader, LinkWriter};
-use wharf_protocol::monitor::{LINK_HEADER, LINK_PATH, LauncherSays, LinkClaim, MonitorSays, StreamOpen};
+use wharf_protocol::monitor::{
+    Enrolled, LINK_HEADER, LINK_PATH, LauncherSays, LinkClaim, MonitorSays, StreamOpen,
+};
 use wharf_protocol::{Dur, ErrorCode, Problem};
 
 use crate::App;
@@ -54,11 +57,22 @@ fn refuse(refusal: Refusal) -> Response {
     Refused(problem).into_response()
 }
 
-fn claim(request: &Request) -> Option<(&str, LinkClaim)> {
+/// What a monitor shows.
+enum Paper<'a> {
+    Credential(&'a str),
+    /// It has nothing else yet.
+    Secret(&'a str),
+}
+
+fn claim(request: &Request) -> Option<(Paper<'_>, LinkClaim)> {
     let headers = request.headers();
-    let credential = headers.get("authorization")?.to_str().ok()?.strip_prefix("Bearer ")?;
+    let paper = match headers.get("authorization")?.to_str().ok()?.split_once(' ')? {
+        ("Bearer", credential) => Paper::Credential(credential),
+        ("Enrol", secret) => Paper::Secret(secret),
+        _ => return None,
+    };
     let claim = wharf_protocol::signed::decode(headers.get(LINK_HEADER)?.to_str().ok()?)?;
-    Some((credential, serde_json::from_slice(&claim).ok()?))
+    Some((paper, serde_json::from_slice(&claim).ok()?))
 }
 
 /// `GET /monitor/v1/link`.
@@ -67,21 +81,48 @@ pub(crate) async fn link(
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
     request: Request,
 ) -> Response {
-    let Some((credential, claim)) = claim(&request) else { return refuse(Refusal::Unauthorized) };
-    let admitted = match app.launcher.admit(credential, &claim).await {
-        Ok(admitted) => admitted,
-        Err(refusal) => return refuse(refusal),
+    let Some((paper, claim)) = claim(&request) else { return refuse(Refusal::Unauthorized) };
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade.max_message_size(4 << 20).max_frame_size(4 << 20),
+        Err(rejection) => {
+            let malformed = Problem::new(ErrorCode::Malformed, rejection.to_string());
+            let known = match paper {
+                Paper::Credential(credential) => app.launcher.admit(credential, &claim).await.map(drop),
+                // Never spent on who could not be answered.
+                Paper::Secret(_) => Err(Refusal::Unauthorized),
+            };
+            return known.map_or_else(refuse, |()| Refused(malformed).into_response());
+        }
     };
-    match upgrade {
-        Ok(upgrade) => upgrade
-            .max_message_size(4 << 20)
-            .max_frame_size(4 << 20)
-            .on_upgrade(move |socket| serve(app, admitted, socket)),
-        Err(rejection) => Refused(Problem::new(ErrorCode::Malformed, rejection.to_string())).into_response(),
+    match paper {
+        Paper::Credential(credential) => match app.launcher.admit(credential, &claim).await {
+            Ok(admitted) => upgrade.on_upgrade(move |socket| serve(app, admitted, socket)),
+            Err(refusal) => refuse(refusal),
+        },
+        Paper::Secret(secret) => match app.launcher.enrol(secret, &claim).await {
+            Ok(enrolled) => upgrade.on_upgrade(move |socket| enrol(enrolled, socket)),
+            Err(refusal) => refuse(refusal),
+        },
     }
 }
 
-async fn serve(app: App, admitted: Admitted, socket: WebSocket) {
+/// Hands a bootstrap over; the monitor hangs up when it has it, and comes again with a credential.
+async fn enrol(enrolled: Enrolled, socket: WebSocket) {
+    let (opener, driver) = transport(socket);
+    let driving = tokio::spawn(driver);
+    let told = async {
+        let (_, mut writer) = opener.open(&StreamOpen::Control).await.ok()?.split();
+        writer.send_json(&LauncherSays::Enrolled(Box::new(enrolled))).await.ok()?;
+        opener.gone().await;
+        Some(())
+    };
+    let _ = tokio::time::timeout(HELLO, told).await;
+    opener.close();
+    let _ = driving.await;
+}
+
+/// Streams over a monitor's WebSocket, and what drives them.
+fn transport(socket: WebSocket) -> (wharf_link::Opener, impl Future<Output = ()> + Send + 'static) {
     let (sink, stream) = socket.split();
     let messages = stream.map(|message| {
         message.map(|message| match message {
@@ -90,7 +131,11 @@ async fn serve(app: App, admitted: Admitted, socket: WebSocket) {
         })
     });
     let sink = sink.with(|data: Bytes| async move { Ok::<_, axum::Error>(Message::Binary(data)) });
-    let (opener, driver) = wharf_link::mux::launcher(wharf_link::ws::bytes(messages, sink));
+    wharf_link::mux::launcher(wharf_link::ws::bytes(messages, sink))
+}
+
+async fn serve(app: App, admitted: Admitted, socket: WebSocket) {
+    let (opener, driver) = transport(socket);
     let driving = tokio::spawn(driver);
     let (link, words) = Link::new(opener.clone());
     if let Ok((id, reader, writer)) = greet(&app, admitted, &link).await {

@@ -29,17 +29,24 @@ end
 
 function hooks.submit(req)
   local params, config = req.session.params, req.config
+  -- A node that does not see the session directory has a place of its own for the job's output.
+  local enrols = req.monitor.stdin ~= nil
+  local place = enrols and config.scratch or req.monitor.dir
+  if enrols and config.requeue == true then
+    host.fail("misconfigured", "with [job] enrol a job cannot run again: its secret is spent; leave out [config] requeue")
+  end
   local script = host.render("job.sh.j2", {
     argv = req.monitor.argv,
     env = req.monitor.env,
     before = req.job and req.job.before or {},
     cluster = text(config.cluster) or false,
+    stdin = req.monitor.stdin or false,
   })
   return slurm.sbatch {
     script = script,
     tag = req.session.id,
-    output = req.monitor.dir .. "/job.log",
-    chdir = req.monitor.dir,
+    output = place .. (enrols and "/wharf-" .. req.session.id .. ".log" or "/job.log"),
+    chdir = place,
     partition = text(params.partition),
     account = text(params.account),
     qos = text(params.qos),

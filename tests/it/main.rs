@@ -34,6 +34,7 @@ mod sharing;
 mod site_templates;
 mod slurm;
 mod slurm_applications;
+mod slurm_enrolment;
 mod slurm_faults;
 mod slurm_network;
 mod ssh;

@@ -52,6 +52,18 @@ impl Launcher {
         }
     }
 
+    /// Refuses a session that is over or is to end.
+    pub(crate) async fn may_still_begin(&self, id: &SessionId) -> Result<(), Refusal> {
+        match self.inner.store.get(id).await {
+            Ok(Some(record)) if record.is_ended() || record.wish.is_some() => {
+                Err(Refusal::Over("the session has ended, or is to end".to_owned()))
+            }
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => self.check_tombstone(id).await.map(drop),
+            Err(error) => Err(Refusal::Later(Duration::from_secs(5), error.to_string())),
+        }
+    }
+
     /// Refuses a session that was over when it was purged; else the shares that do not come back.
     async fn check_tombstone(&self, id: &SessionId) -> Result<Vec<wharf_protocol::ShareId>, Refusal> {
         match self.inner.store.tombstone(id).await {

@@ -76,6 +76,7 @@ fn template(script: Script) -> Template {
         command: CommandRule { default: vec!["true".to_owned()], overridable: true, tty: false, stop: None },
         params: BTreeMap::new(),
         job_cwd: None,
+        job_enrol: None,
         job_env: BTreeMap::new(),
         job_before: Vec::new(),
         config: json!({}),

@@ -145,6 +145,12 @@ pub(super) fn schema() -> Value {
                 table(
                     &[
                         ("cwd", text("The command's working directory.")),
+                        (
+                            "enrol",
+                            text(
+                                "Where wharf-monitor is on nodes that have no file system in common with the launcher.",
+                            ),
+                        ),
                         ("env", pairs("Its variables.")),
                         ("before", texts("Lines of the site's own for the job script.")),
                     ],

@@ -91,6 +91,7 @@ pub(crate) fn read(name: &str, root: &Node, out: &mut Vec<Finding>) -> Manifest 
         command: CommandRule { default: Vec::new(), overridable: true, tty: false, stop: None },
         params: BTreeMap::new(),
         job_cwd: None,
+        job_enrol: None,
         job_env: BTreeMap::new(),
         job_before: Vec::new(),
         config: Value::Object(serde_json::Map::new()),
@@ -130,6 +131,12 @@ pub(crate) fn read(name: &str, root: &Node, out: &mut Vec<Finding>) -> Manifest 
     if let Some(mut job) = top.section("job", out) {
         template.job_cwd = job.text("cwd", out);
         let at = job.at.clone();
+        template.job_enrol = job.text("enrol", out);
+        if template.job_enrol.as_ref().is_some_and(|path| !path.starts_with('/')) {
+            out.push(
+                at.error("path", "[job] enrol has to be the absolute path of wharf-monitor on the nodes"),
+            );
+        }
         template.job_env = job.pairs("env", out).unwrap_or_default();
         for name in template.job_env.keys() {
             env_name(name, &at, out);

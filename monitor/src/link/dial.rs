@@ -18,7 +18,7 @@ use wharf_protocol::monitor::{LINK_HEADER, LINK_PATH, LinkClaim, PROTOCOL};
 use crate::monitor::Monitor;
 
 /// For one address.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why there is no link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,13 +94,18 @@ pub(super) async fn dial(monitor: &Monitor) -> Result<Link, Refused> {
 }
 
 async fn one(monitor: &Monitor, address: &str) -> Result<Link, Refused> {
+    let bearer = format!("Bearer {}", monitor.papers().credential);
+    show(address, &bearer, &claim(monitor)).await
+}
+
+/// Dials one address with those papers.
+pub(super) async fn show(address: &str, papers: &str, claim: &LinkClaim) -> Result<Link, Refused> {
     let (socket, host) = connect(address).await.map_err(|_| Refused::Unreachable)?;
-    let header = serde_json::to_vec(&claim(monitor)).map_err(|_| Refused::Unreachable)?;
+    let header = serde_json::to_vec(claim).map_err(|_| Refused::Unreachable)?;
     let mut request =
         format!("ws://{host}{LINK_PATH}").into_client_request().map_err(|_| Refused::Unreachable)?;
-    let bearer = format!("Bearer {}", monitor.papers().credential);
     let headers = request.headers_mut();
-    headers.insert("authorization", bearer.parse().map_err(|_| Refused::Never)?);
+    headers.insert("authorization", papers.parse().map_err(|_| Refused::Never)?);
     headers.insert(
         LINK_HEADER,
         wharf_protocol::signed::encode(&header).parse().map_err(|_| Refused::Unreachable)?,

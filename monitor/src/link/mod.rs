@@ -1,6 +1,7 @@
 //! The link: one outbound connection to a launcher, dialled for ever.
 
 mod dial;
+pub(crate) mod enrol;
 mod proof;
 mod session;
 

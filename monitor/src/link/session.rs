@@ -19,7 +19,7 @@ use crate::monitor::{Monitor, Order};
 use crate::{exec, logs, say, terminal, tunnel};
 
 /// Until the launcher has to have opened the control stream and answered.
-const GREETING: Duration = Duration::from_secs(20);
+pub(super) const GREETING: Duration = Duration::from_secs(20);
 /// The launcher pings every ten seconds; a silence of that length means that it is gone.
 const SILENCE: Duration = Duration::from_secs(45);
 
@@ -39,8 +39,8 @@ pub(super) enum Over {
     Released,
 }
 
-/// Serves a link until it is over.
-pub(super) async fn serve(monitor: &Arc<Monitor>, socket: Link) -> Over {
+/// The launcher's streams over a socket.
+pub(super) fn acceptor(socket: Link) -> Acceptor {
     let (sink, stream) = socket.split();
     let messages = stream.map(|message| {
         message.map(|message| match message {
@@ -55,7 +55,12 @@ pub(super) async fn serve(monitor: &Arc<Monitor>, socket: Link) -> Over {
     let sink = sink.with(|data: Bytes| async move {
         Ok::<_, tokio_tungstenite::tungstenite::Error>(Message::Binary(data))
     });
-    let mut acceptor = wharf_link::mux::monitor(wharf_link::ws::bytes(messages, sink));
+    wharf_link::mux::monitor(wharf_link::ws::bytes(messages, sink))
+}
+
+/// Serves a link until it is over.
+pub(super) async fn serve(monitor: &Arc<Monitor>, socket: Link) -> Over {
+    let mut acceptor = acceptor(socket);
     let greeted = tokio::time::timeout(GREETING, greet(monitor, &mut acceptor)).await;
     let (welcome, reader, mut writer) = match greeted {
         Ok(Ok(Ok(greeted))) => greeted,
@@ -75,9 +80,10 @@ pub(super) async fn serve(monitor: &Arc<Monitor>, socket: Link) -> Over {
 
 type Greeted = (Welcome, LinkReader, LinkWriter);
 
-async fn greet(monitor: &Monitor, acceptor: &mut Acceptor) -> Result<Result<Greeted, Over>, FrameError> {
+/// The control stream, which comes first.
+pub(super) async fn control(acceptor: &mut Acceptor) -> Result<(LinkReader, LinkWriter), FrameError> {
     let stream = acceptor.accept().await.ok_or(FrameError::Over)?;
-    let (mut reader, mut writer) = stream.split();
+    let (mut reader, writer) = stream.split();
     match reader.recv_json::<StreamOpen>().await? {
         StreamOpen::Control => {}
         StreamOpen::Connect
@@ -86,6 +92,11 @@ async fn greet(monitor: &Monitor, acceptor: &mut Acceptor) -> Result<Result<Gree
         | StreamOpen::Tunnel { .. }
         | StreamOpen::Logs { .. } => return Err(FrameError::Bad("not the control stream")),
     }
+    Ok((reader, writer))
+}
+
+async fn greet(monitor: &Monitor, acceptor: &mut Acceptor) -> Result<Result<Greeted, Over>, FrameError> {
+    let (mut reader, mut writer) = control(acceptor).await?;
     let hello = Hello {
         claim: dial::claim(monitor),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -113,6 +124,7 @@ async fn greet(monitor: &Monitor, acceptor: &mut Acceptor) -> Result<Result<Gree
         | LauncherSays::Snapshot { .. }
         | LauncherSays::Credential { .. }
         | LauncherSays::ExitKept
+        | LauncherSays::Enrolled(_)
         | LauncherSays::Other => Err(FrameError::Bad("not a greeting")),
     }
 }
@@ -185,7 +197,7 @@ async fn converse(
                     }
                     LauncherSays::Refused { end: true, .. } => return Over::End,
                     LauncherSays::Refused { .. } => return lost,
-                    LauncherSays::Welcome(_) | LauncherSays::Other => {}
+                    LauncherSays::Welcome(_) | LauncherSays::Enrolled(_) | LauncherSays::Other => {}
                 }
             }
             stream = acceptor.accept() => match stream {

@@ -115,6 +115,7 @@ fn template() -> Template {
         command: CommandRule { default: vec!["true".to_owned()], overridable: true, tty: true, stop: None },
         params: Default::default(),
         job_cwd: None,
+        job_enrol: None,
         job_env: Default::default(),
         job_before: Vec::new(),
         config: Value::Null,
