@@ -234,6 +234,30 @@ fn more_time_is_given_and_shown() {
 }
 
 #[test]
+fn a_suspended_job_is_told_as_that_and_goes_on() {
+    let slurm = Slurm::shared();
+    let launcher = Launcher::with(&slurm.template("batch", ""));
+    let id = launcher.start_session(&json!({"template": "batch", "command": ["sleep", "1000"]}));
+    launcher.await_session(&id, "running", RUNS, |session| session["link"] == "connected");
+    let job = slurm.await_job(&id, &["RUNNING"]);
+    slurm.run(&["scontrol", "suspend", &job]);
+    let session = launcher.await_session(&id, "suspended", RUNS, |session| {
+        session["job"]["state"] == "suspended" && session["reason"]["code"] == "suspended"
+    });
+    assert_eq!(
+        (&session["state"], &session["job"]["raw"]),
+        (&json!("running"), &json!("SUSPENDED")),
+        "{session}"
+    );
+    slurm.run(&["scontrol", "resume", &job]);
+    launcher.await_session(&id, "going on", Duration::from_secs(90), |session| {
+        session["link"] == "connected" && session["job"]["state"] == "running" && session["reason"].is_null()
+    });
+    assert_eq!(launcher.exec(&id, &["true"])["exit_code"], 0);
+    assert_eq!(launcher.terminate(&id, "20s")["end"]["cause"], "terminated");
+}
+
+#[test]
 fn choices_come_from_the_live_system() {
     let slurm = Slurm::shared();
     let launcher = Launcher::with(&slurm.template("batch", ""));

@@ -21,6 +21,7 @@ impl Work {
             Stage::Running { interrupted } => {
                 self.keep(report);
                 self.arm_limit();
+                self.tell_suspended(report);
                 match self.step.session.link {
                     LinkState::Lost { .. } | LinkState::None => {
                         self.reported_lost(asked, report, interrupted.map(|was| was.at));
@@ -61,6 +62,16 @@ impl Work {
             | JobState::Ended
             | JobState::Gone
             | JobState::Unknown => {}
+        }
+    }
+
+    /// A running session whose job is stopped answers nobody: it says why, until the job goes on.
+    fn tell_suspended(&mut self, report: &JobReport) {
+        if report.state == JobState::Suspended {
+            let words = report.reason.clone().unwrap_or_else(|| "its job is suspended".to_owned());
+            self.reason("suspended", words);
+        } else if self.record().reason.take_if(|reason| reason.code == "suspended").is_some() {
+            self.remember_limit();
         }
     }
 

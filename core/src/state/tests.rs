@@ -405,6 +405,18 @@ fn an_ended_session_stays_so_and_its_late_jobs_are_ended() {
 }
 
 #[test]
+fn a_running_session_says_that_its_job_is_suspended_until_it_goes_on() {
+    let running = after(&[RESUME, submitted("j1"), registered(1)]).0;
+    for session in [step(&running, &Event::LinkLost, at(10)).session, running] {
+        let suspended = step(&session, &heard(20, JobState::Suspended), at(20)).session;
+        assert_eq!(suspended.record.state(), State::Running);
+        assert_eq!(suspended.record.reason.as_ref().map(|reason| reason.code.as_str()), Some("suspended"));
+        assert_eq!(step(&suspended, &heard(25, JobState::Unknown), at(25)).session, suspended);
+        assert_eq!(step(&suspended, &heard(30, JobState::Running), at(30)).session.record.reason, None);
+    }
+}
+
+#[test]
 fn edits_raise_their_revision_and_a_stale_one_changes_nothing() {
     let params = |value: i64| BTreeMap::from([("n".to_owned(), Value::from(value))]);
     let edit = |was, value| Event::Edit {
