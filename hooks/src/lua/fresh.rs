@@ -12,6 +12,7 @@ use mlua::{Lua, Table, Value as Lv};
 use super::host::{self, Host, Work};
 use super::script::{self, Scripts};
 use super::text;
+use super::units;
 use super::vm::{self, Over};
 
 /// One that no script has seen, sealed.
@@ -30,6 +31,7 @@ impl Fresh {
         let lua = vm::new(&over)?;
         let globals = lua.globals();
         text::add(&lua, &globals)?;
+        units::add(&lua, &globals)?;
         host::add(&lua, &globals, &host)?;
         let visible = lua.create_table()?;
         for pair in globals.pairs::<Lv, Lv>() {

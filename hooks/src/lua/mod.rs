@@ -18,6 +18,7 @@ mod module;
 mod render;
 mod script;
 mod text;
+mod units;
 mod value;
 mod vm;
 mod waiting;
@@ -199,6 +200,8 @@ impl Thread {
 
     fn work(&self) -> Work {
         let user = self.request.get("user").and_then(|user| user.get("name")).and_then(Value::as_str);
+        // A rehearsal knows nothing of the ones before it.
+        let cache = if self.context.stage.is_some() { Cache::default() } else { Arc::clone(&self.cache) };
         Work {
             levels: Arc::clone(&self.context.version.levels),
             level: self.level,
@@ -207,7 +210,7 @@ impl Thread {
                 context: Arc::clone(&self.context),
                 runtime: self.runtime.clone(),
                 user: user.unwrap_or_default().to_owned(),
-                cache: Arc::clone(&self.cache),
+                cache,
             }),
         }
     }
