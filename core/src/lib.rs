@@ -22,6 +22,7 @@ mod enrolment;
 mod feed;
 pub mod fence;
 mod files;
+pub mod filesystem;
 pub mod hook;
 mod inner;
 pub mod keys;
