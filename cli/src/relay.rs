@@ -7,7 +7,7 @@
 //!
 //! Reading and writing do not wait for each other: a session that takes no input must not keep its output back.
 
-use std::io::{self, Read as _};
+use std::io::{self, IsTerminal as _, Read as _};
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use wharf_protocol::{ErrorCode, Problem};
 
 use crate::client::stream::{Incoming, Receiver, Sender};
 use crate::failure::{Failure, Outcome};
+use crate::output::escape;
 use crate::terminal::{self, Leave, Raw};
 
 /// Bytes read from standard input at once.
@@ -196,6 +197,13 @@ impl Relay {
                             _ => return Err(problem.into()),
                         },
                         Incoming::Control(ServerControl::Eof(_) | ServerControl::Offset(_)) => {}
+                        Incoming::Control(ServerControl::Notice(notice)) => {
+                            // In the middle of a program's screen, on a line of its own.
+                            if plan.tty && io::stderr().is_terminal() {
+                                let line = format!("\r\n[wharf: {}]\r\n", escape::line(&notice.message));
+                                write_to(&mut io::stderr().lock(), line.as_bytes())?;
+                            }
+                        }
                     }
                 }
                 () = &mut write => break Served::Lost(closed()),

@@ -103,6 +103,17 @@ pub enum ServerControl {
     /// On a terminal, for who asked: the next data begins at this byte of all that the program has written. What came
     /// before the first of these is a screen.
     Offset(u64),
+    /// A word of the launcher to whoever is in the session; the stream goes on.
+    Notice(Notice),
+}
+
+/// Something to know while one is in a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// A stable word: `time_limit`.
+    pub code: String,
+    /// A sentence.
+    pub message: String,
 }
 
 /// How a program ended.

@@ -107,7 +107,9 @@ async fn tunnel(
                     let _ = to.shutdown().await;
                 }
                 Some(Incoming::Control(ServerControl::Error(problem))) => return Err(problem.into()),
-                Some(Incoming::Control(ServerControl::Exit(_) | ServerControl::Offset(_))) => {}
+                Some(Incoming::Control(
+                    ServerControl::Exit(_) | ServerControl::Offset(_) | ServerControl::Notice(_),
+                )) => {}
                 None => return Ok(()),
             }
         }

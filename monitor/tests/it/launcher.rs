@@ -243,6 +243,7 @@ impl Stream {
                 ServerControl::Error(problem) => self.error = Some(problem),
                 ServerControl::Eof(_) => self.eof = true,
                 ServerControl::Offset(offset) => self.offset = Some(offset),
+                ServerControl::Notice(notice) => panic!("a monitor told people {notice:?}"),
             },
         }
         true
