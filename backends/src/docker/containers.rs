@@ -16,6 +16,7 @@ use wharf_protocol::SessionId;
 
 use super::arguments::{Create, List, Logs, One};
 use super::engine::{Engine, status};
+use super::podman::understood;
 use super::policy::Policy;
 use super::spec::{self, LABEL};
 use super::upload;
@@ -66,7 +67,7 @@ pub(super) async fn create(
 /// What is there under a name or id.
 async fn look(engine: &Engine, name: &str) -> Result<Option<ContainerInspectResponse>, HostError> {
     let client = engine.client().await?;
-    match client.inspect_container(name, None::<InspectContainerOptions>).await {
+    match understood(client.inspect_container(name, None::<InspectContainerOptions>).await) {
         Ok(found) => Ok(Some(found)),
         Err(error) if status(&error) == Some(404) => Ok(None),
         Err(error) => Err(engine.told("the container cannot be looked at", error)),
@@ -119,9 +120,7 @@ async fn all(engine: &Engine) -> Result<Vec<ContainerSummary>, HostError> {
         filters: Some(HashMap::from([("label".to_owned(), vec![LABEL.to_owned()])])),
         ..Default::default()
     };
-    client
-        .list_containers(Some(options))
-        .await
+    understood(client.list_containers(Some(options)).await)
         .map_err(|error| engine.told("containers cannot be listed", error))
 }
 
@@ -158,7 +157,7 @@ pub(super) async fn inspect(engine: &Engine, inspect: &List) -> Result<Value, Ho
             "running" => "running",
             "paused" => "suspended",
             "removing" | "stopping" => "completing",
-            "exited" | "dead" | "stopped" => "ended",
+            "exited" | "dead" => "ended",
             _ => "unknown",
         };
         let mut report = match (state, container.id.as_deref()) {
