@@ -36,7 +36,7 @@ function hooks.submit(req)
   return { job_id = req.session.id }
 end
 return hooks";
-    let launcher = site(&door, "[timeouts]\npoll = \"60s\"\nsettle = \"1s\"\nregister = \"10m\"\n", lua);
+    let launcher = site(&door, "[timeouts]\npoll = \"60s\"\nsettle = \"100ms\"\nregister = \"10m\"\n", lua);
     let submitted = |name: &str| {
         let id = launcher.start_session(&body(name));
         launcher.await_session(&id, "is submitted", SOON, |session| session["phase"] == "submitted");
