@@ -174,6 +174,7 @@ pub(crate) struct Inner {
     crowd: Mutex<Crowd>,
     turns: Mutex<HashMap<String, usize>>,
     pub(crate) logins: Mutex<Vec<Login>>,
+    pub(crate) tickets: Mutex<Vec<crate::actions::Ticket>>,
     serials: Mutex<u64>,
 }
 
@@ -221,6 +222,7 @@ impl Inner {
             crowd: Mutex::default(),
             turns: Mutex::default(),
             logins: Mutex::default(),
+            tickets: Mutex::default(),
             serials: Mutex::default(),
         }
     }

@@ -89,9 +89,24 @@ impl Entry {
         Self { session, user, role, tty, guard }
     }
 
+    /// Notes which endpoint the stream goes to.
+    pub fn goes_to(&self, endpoint: &str) {
+        self.guard.goes_to(endpoint);
+    }
+
+    /// Counts a request to an application, which does not by itself.
+    pub fn count(&self) {
+        self.guard.count();
+    }
+
     /// Resolves when the stream has to be cut (disconnect, unshare, expiry, revocation), with the reason.
     pub async fn cut(&self) -> Problem {
         self.guard.cut().await
+    }
+
+    /// What whoever is in the session is told, the newest word.
+    pub fn notices(&self) -> tokio::sync::watch::Receiver<Option<wharf_protocol::Notice>> {
+        self.guard.notices()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Users' streams that are open now: who they are of, and how they are cut.
+//! Users' streams that are open now: who they are of, how they are told something, and how they are cut.
 //!
 //! The bytes never come by here; a stream only holds a [`Guard`] and watches it. Cut for four reasons:
 //! disconnect, a share that is withdrawn or over, a token that is revoked, and the session's end.
@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
-use wharf_protocol::{ErrorCode, Problem, SessionId, Time, TokenId};
+use wharf_protocol::api::{OpenStream, Role, StreamKind};
+use wharf_protocol::{ErrorCode, Notice, Problem, SessionId, Time, TokenId};
 
 use crate::actor::{Actor, Verb};
 use crate::record::Record;
@@ -46,13 +47,35 @@ struct Open {
 struct Stream {
     actor: Actor,
     verb: Verb,
+    since: Time,
+    endpoint: Option<String>,
+    /// Execs are neither counted nor cut by a disconnect, and a request to an application only when it lasts.
+    counts: bool,
     cut: watch::Sender<Option<Problem>>,
+    told: watch::Sender<Option<Notice>>,
 }
 
 impl Stream {
-    /// Execs are neither counted nor cut by a disconnect.
-    fn counts(&self) -> bool {
-        matches!(self.verb, Verb::Attach(_) | Verb::Tunnel)
+    /// As the owner sees it; `None` for what is no way of being in a session.
+    fn shown(&self) -> Option<OpenStream> {
+        let (kind, role) = match self.verb {
+            Verb::Attach(role) => (StreamKind::Terminal, role),
+            Verb::Tunnel => (StreamKind::Tunnel, Role::Control),
+            Verb::Application => (StreamKind::Application, Role::Control),
+            Verb::See | Verb::Connect | Verb::Exec | Verb::Own => return None,
+        };
+        Some(OpenStream {
+            user: self.actor.user.clone(),
+            kind,
+            endpoint: self.endpoint.clone(),
+            role,
+            since: self.since,
+        })
+    }
+
+    /// Whether a disconnect cuts it.
+    fn is_dropped(&self) -> bool {
+        self.shown().is_some()
     }
 }
 
@@ -67,10 +90,11 @@ impl Streams {
     }
 
     /// Lets one in.
-    pub(crate) fn enter(&self, id: &SessionId, actor: &Actor, verb: Verb) -> Guard {
+    pub(crate) fn enter(&self, id: &SessionId, actor: &Actor, verb: Verb, since: Time) -> Guard {
         let (cut, cutting) = watch::channel(None);
-        let stream = Stream { actor: actor.clone(), verb, cut };
-        let counts = stream.counts();
+        let (told, telling) = watch::channel(None);
+        let counts = matches!(verb, Verb::Attach(_) | Verb::Tunnel);
+        let stream = Stream { actor: actor.clone(), verb, since, endpoint: None, counts, cut, told };
         let mut open = self.open();
         open.next += 1;
         let number = open.next;
@@ -79,7 +103,7 @@ impl Streams {
         if counts {
             (self.on_change)(id, Change::Entered, &actor.user);
         }
-        Guard { streams: self.clone(), id: id.clone(), number, cutting }
+        Guard { streams: self.clone(), id: id.clone(), number, cutting, telling }
     }
 
     /// How many count for that session.
@@ -88,8 +112,17 @@ impl Streams {
         let count = open
             .by_session
             .get(id)
-            .map_or(0, |streams| streams.values().filter(|stream| stream.counts()).count());
+            .map_or(0, |streams| streams.values().filter(|stream| stream.counts).count());
         u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Those that count for that session, the oldest first.
+    pub(crate) fn list(&self, id: &SessionId) -> Vec<OpenStream> {
+        let open = self.open();
+        let Some(streams) = open.by_session.get(id) else { return Vec::new() };
+        let mut numbered: Vec<_> = streams.iter().filter(|(_, stream)| stream.counts).collect();
+        numbered.sort_unstable_by_key(|(number, _)| **number);
+        numbered.into_iter().filter_map(|(_, stream)| stream.shown()).collect()
     }
 
     /// How many there are.
@@ -124,8 +157,15 @@ impl Streams {
         let problem = Problem::new(ErrorCode::Forbidden, "disconnected by the session's owner")
             .hint("the session goes on; connect again if you are still welcome");
         self.cut_where(Some(id), &problem, |stream| {
-            stream.counts() && user.is_none_or(|user| stream.actor.user == user)
+            stream.is_dropped() && user.is_none_or(|user| stream.actor.user == user)
         })
+    }
+
+    /// Tells all who are in a session; of two words that come together the later one counts.
+    pub(crate) fn notify(&self, id: &SessionId, notice: &Notice) {
+        for stream in self.open().by_session.get(id).into_iter().flat_map(HashMap::values) {
+            stream.told.send_replace(Some(notice.clone()));
+        }
     }
 
     /// Cuts those whose right is no longer there.
@@ -136,7 +176,12 @@ impl Streams {
                 rights.allow(stream.verb)
                     && match stream.verb {
                         Verb::Attach(role) => rights.enter.is_some_and(|granted| granted >= role),
-                        Verb::See | Verb::Connect | Verb::Tunnel | Verb::Exec | Verb::Own => true,
+                        Verb::See
+                        | Verb::Connect
+                        | Verb::Tunnel
+                        | Verb::Application
+                        | Verb::Exec
+                        | Verb::Own => true,
                     }
             })
         });
@@ -155,6 +200,7 @@ pub(crate) struct Guard {
     id: SessionId,
     number: u64,
     cutting: watch::Receiver<Option<Problem>>,
+    telling: watch::Receiver<Option<Notice>>,
 }
 
 impl std::fmt::Debug for Guard {
@@ -164,6 +210,30 @@ impl std::fmt::Debug for Guard {
 }
 
 impl Guard {
+    /// Notes which endpoint it goes to.
+    pub(crate) fn goes_to(&self, endpoint: &str) {
+        self.change(|stream| stream.endpoint = Some(endpoint.to_owned()));
+    }
+
+    /// Counts it from now on.
+    pub(crate) fn count(&self) {
+        let mut new = None;
+        self.change(|stream| {
+            new = (!stream.counts).then(|| stream.actor.user.clone());
+            stream.counts = true;
+        });
+        if let Some(user) = new {
+            (self.streams.on_change)(&self.id, Change::Entered, &user);
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Stream)) {
+        let mut open = self.streams.open();
+        if let Some(stream) = open.by_session.get_mut(&self.id).and_then(|all| all.get_mut(&self.number)) {
+            change(stream);
+        }
+    }
+
     /// Resolves when the stream has to be cut.
     pub(crate) async fn cut(&self) -> Problem {
         let mut cutting = self.cutting.clone();
@@ -171,6 +241,13 @@ impl Guard {
             Ok(problem) => problem.clone().unwrap_or_else(|| Problem::new(ErrorCode::Internal, "cut")),
             Err(_) => Problem::new(ErrorCode::SessionEnded, "the session is over"),
         }
+    }
+}
+
+impl Guard {
+    /// What whoever is in the session is told from now on.
+    pub(crate) fn notices(&self) -> watch::Receiver<Option<Notice>> {
+        self.telling.clone()
     }
 }
 
@@ -183,7 +260,7 @@ impl Drop for Guard {
             open.by_session.remove(&self.id);
         }
         drop(open);
-        if let Some(stream) = left.filter(Stream::counts) {
+        if let Some(stream) = left.filter(|stream| stream.counts) {
             (self.streams.on_change)(&self.id, Change::Left, &stream.actor.user);
         }
     }

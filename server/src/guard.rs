@@ -57,7 +57,7 @@ impl Names {
     }
 
     /// The scheme by which that `Host` is served, when it is one of ours.
-    fn scheme(&self, host: &str) -> Option<&str> {
+    pub(crate) fn scheme(&self, host: &str) -> Option<&str> {
         self.hosts
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(host))
@@ -209,7 +209,9 @@ async fn check(app: &App, request: &Parts) -> Result<Caller, Box<Problem>> {
     if is_open(method, path) {
         return Ok(Caller(None));
     }
-    let guarded = path.starts_with("/api/") || matches!(path, "/metrics" | "/login" | "/redeem");
+    let guarded = path.starts_with("/api/")
+        || path.starts_with("/s/")
+        || matches!(path, "/metrics" | "/login" | "/redeem");
     if !guarded {
         return Err(Box::new(not_found()));
     }

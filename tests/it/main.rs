@@ -3,6 +3,7 @@
 //! One module for each claim of the product; what is shared lives in the harness (`tests/src`). Tests
 //! whose names end in `_in_time` measure time and run alone.
 
+mod applications;
 mod bad_input;
 mod cli_output;
 mod config;
@@ -21,6 +22,7 @@ mod hooks;
 mod idempotency;
 mod kills;
 mod lifecycle;
+mod limits;
 mod list;
 mod logs;
 mod params;
@@ -35,6 +37,7 @@ mod sharing;
 mod site_templates;
 mod slurm;
 mod slurm_faults;
+mod ssh;
 mod storage;
 mod streams;
 mod submit;

@@ -12,6 +12,7 @@
 //!   └──── processes ──▶ /proc
 //! ```
 
+pub mod application;
 pub mod cli;
 pub mod dockerd;
 pub mod events;
@@ -27,6 +28,7 @@ pub mod proxy;
 pub mod registry;
 pub(crate) mod site;
 pub mod slurm;
+pub mod sshd;
 pub mod templates;
 pub mod wait;
 pub mod websocket;
@@ -44,6 +46,7 @@ pub use podman::Podman;
 pub use proxy::Proxy;
 pub use registry::Registry;
 pub use slurm::Slurm;
+pub use sshd::Sshd;
 pub use templates::Template;
 pub use wait::{Probe, until};
 

@@ -55,6 +55,11 @@ impl Launcher {
             .find(|record| bool::from(record.hash.ct_eq(&hash)))
             .filter(|record| record.expires_at.is_none_or(|until| now < until))
             .ok_or_else(refused)?;
+        Ok(self.actor_of(record))
+    }
+
+    /// Who the bearer of that token is.
+    pub(super) fn actor_of(&self, record: TokenRecord) -> Actor {
         let standing = match record.scope {
             Scope::Full => Standing::Owner,
             Scope::Read => Standing::Reader,
@@ -65,7 +70,7 @@ impl Launcher {
                 Standing::Guest { groups, share: record.share }
             }
         };
-        Ok(Actor { user: record.user, standing, token: Some(record.id) })
+        Actor { user: record.user, standing, token: Some(record.id) }
     }
 
     /// Makes a token; its secret is told once.

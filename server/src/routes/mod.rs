@@ -8,7 +8,7 @@ mod tokens;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::get;
+use axum::routing::{any, get};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -16,7 +16,7 @@ use wharf_protocol::monitor::LINK_PATH;
 use wharf_protocol::{ErrorCode, Problem};
 
 use crate::problem::{Refused, not_found};
-use crate::{App, gateway, guard};
+use crate::{App, gateway, guard, relay};
 
 #[derive(Debug, OpenApi)]
 #[openapi(info(
@@ -36,6 +36,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(sessions::extend))
         .routes(routes!(sessions::history))
         .routes(routes!(sessions::disconnect))
+        .routes(routes!(sessions::connections))
         .routes(routes!(streams::connect))
         .routes(routes!(streams::exec, streams::exec_stream))
         .routes(routes!(streams::attach))
@@ -70,6 +71,9 @@ pub(crate) fn router(app: App) -> Router {
         .route("/healthz", get(administration::healthz))
         .route("/readyz", get(administration::readyz))
         .route("/", get(administration::page))
+        .route("/s/{id}/{endpoint}", any(relay::by_path))
+        .route("/s/{id}/{endpoint}/", any(relay::by_path))
+        .route("/s/{id}/{endpoint}/{*rest}", any(relay::by_path))
         .route("/redeem", axum::routing::post(tokens::redeem))
         .route("/login", axum::routing::post(tokens::login))
         .method_not_allowed_fallback(async || {
@@ -81,5 +85,6 @@ pub(crate) fn router(app: App) -> Router {
         .route(LINK_PATH, get(gateway::link))
         .merge(guarded)
         .layer(middleware::map_response(crate::problem::shape))
+        .layer(middleware::from_fn_with_state(app.clone(), relay::by_host))
         .with_state(app)
 }
