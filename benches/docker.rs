@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use wharf_tests::http::{Address, Http};
-use wharf_tests::{Dockerd, Home, Launcher};
+use wharf_tests::{Dockerd, Home, Launcher, Probe, until};
 
 /// Starts in one round, and how many at once.
 const STARTS: usize = 40;
@@ -94,14 +94,23 @@ impl Bench {
     }
 
     fn clear(&self) {
-        let all = self.engine.run(&["ps", "-aq"]).stdout;
-        let ids: Vec<&str> = all.split_whitespace().collect();
-        if !ids.is_empty() {
-            self.engine.run(&[&["rm", "-f"], ids.as_slice()].concat()).exits(0);
+        let ids = self.launcher.listed();
+        for id in &ids {
+            let _ = self.launcher.http().post(&format!("/sessions/{id}/terminate"), &json!({}));
         }
-        for id in self.launcher.listed() {
-            self.launcher.terminate(&id, "30s");
+        for id in &ids {
+            self.launcher.await_ended(id, Duration::from_secs(60));
         }
+        until("all containers are gone", Duration::from_secs(120), || {
+            let all = self.engine.run(&["ps", "-aq"]).stdout;
+            let ids: Vec<&str> = all.split_whitespace().collect();
+            if ids.is_empty() {
+                return Probe::Ready(());
+            }
+            // The launcher may be removing some of them.
+            let told = self.engine.run(&[&["rm", "-f"], ids.as_slice()].concat());
+            Probe::NotYet(told.to_string())
+        });
     }
 }
 

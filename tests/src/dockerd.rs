@@ -121,11 +121,11 @@ impl Dockerd {
     #[track_caller]
     pub fn network(&mut self, name: &str) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        // One of 4,096 nets of a range that is for tests of networks alone.
-        let number = (std::process::id() * 4 + NEXT.fetch_add(1, Ordering::Relaxed)) % 4096;
-        let net = format!("198.{}.{}", 18 + number / 2048, number / 8 % 256);
-        let host = number % 8 * 32;
-        self.run(&["network", "create", "--subnet", &format!("{net}.{host}/27"), name]).exits(0);
+        // One of 1,024 nets of a range that is for tests of networks alone.
+        let number = (std::process::id() * 2 + NEXT.fetch_add(1, Ordering::Relaxed)) % 1024;
+        let net = format!("198.{}.{}", 18 + number / 512, number / 2 % 256);
+        let host = number % 2 * 128;
+        self.run(&["network", "create", "--subnet", &format!("{net}.{host}/25"), name]).exits(0);
         self.networks.push(name.to_owned());
         format!("{net}.{}", host + 1)
     }

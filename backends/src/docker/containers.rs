@@ -47,7 +47,13 @@ pub(super) async fn create(
     let body = spec::body(create, &Policy::of(context)?, engine.uploads())?;
     let client = engine.client().await?;
     let options = CreateContainerOptions { name: Some(create.id.to_string()), ..Default::default() };
-    let Err(error) = client.create_container(Some(options), body).await else { return Ok(json!({})) };
+    let error = match client.create_container(Some(options), body).await {
+        Ok(made) => {
+            engine.made(&create.id, made.id);
+            return Ok(json!({}));
+        }
+        Err(error) => error,
+    };
     let conflict = status(&error) == Some(409);
     let lost = status(&error).is_none_or(|status| status >= 500);
     let error = engine.told("the container was not created", error);
@@ -89,21 +95,27 @@ pub(super) async fn own(engine: &Engine, session: &SessionId) -> Result<Option<O
 pub(super) async fn start(engine: &Engine, one: &One) -> Result<Value, HostError> {
     let client = engine.client().await?;
     let gone = || HostError::new(HookErrorKind::NotFound, "the container has been removed");
-    let container = own(engine, &one.id).await?.ok_or_else(gone)?;
-    if container.state() != Some(ContainerStateStatusEnum::CREATED) {
-        return Ok(json!({}));
-    }
+    let container = match engine.take_made(&one.id) {
+        Some(made) => made,
+        None => {
+            let found = own(engine, &one.id).await?.ok_or_else(gone)?;
+            if found.state() != Some(ContainerStateStatusEnum::CREATED) {
+                return Ok(json!({}));
+            }
+            found.id
+        }
+    };
     if engine.uploads() {
-        upload::bring(engine, &one.id, &container.id).await?;
+        upload::bring(engine, &one.id, &container).await?;
     }
-    match client.start_container(&container.id, None::<StartContainerOptions>).await {
+    match client.start_container(&container, None::<StartContainerOptions>).await {
         Ok(()) => Ok(json!({})),
         Err(error) => {
             let refused = status(&error).is_some_and(|status| status != 503);
             let error = engine.told("the container does not start", error);
             if refused {
                 // The refusal is what the user has to hear; a container that stays is found by its label.
-                if let Err(stays) = end(engine, &container.id).await {
+                if let Err(stays) = end(engine, &container).await {
                     tracing::warn!(session = %one.id, error = %stays, "a container that did not start stays");
                 }
             }
