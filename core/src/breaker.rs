@@ -40,8 +40,6 @@ pub(crate) enum Says {
 pub(crate) fn says(hook: Hook, outcome: Result<(), &HookError>) -> Says {
     let Err(error) = outcome else { return Says::Good };
     match error.kind {
-        // What cannot be brought now is what this session asked for, an image for instance; others may be had.
-        HookErrorKind::Unavailable if hook == Hook::Prepare => Says::Good,
         HookErrorKind::Invalid
         | HookErrorKind::Denied
         | HookErrorKind::NotFound

@@ -96,7 +96,7 @@ fn a_hundred_sessions_cost_one_list_call_an_interval() {
         asked.extend(door.take_requests().into_iter().filter(is_about_containers));
         Probe::when(asked.len() >= 4, (), || format!("{asked:?}"))
     });
-    // Jittered by a tenth at most.
-    assert!(began.elapsed() >= interval * 3, "{asked:?} in {:?}", began.elapsed());
+    // Three intervals, jittered; a link that is lost for a moment has one more asked.
+    assert!(began.elapsed() >= interval * 2, "{asked:?} in {:?}", began.elapsed());
     assert!(asked.iter().all(|line| line.contains("/containers/json?")), "{asked:?}");
 }

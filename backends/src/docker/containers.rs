@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary};
 use bollard::query_parameters::{
     CreateContainerOptions, InspectContainerOptions, ListContainersOptions, LogsOptions,
@@ -15,7 +16,7 @@ use wharf_core::hook::HookErrorKind;
 use wharf_protocol::SessionId;
 
 use super::arguments::{Create, List, Logs, One};
-use super::engine::{Engine, status};
+use super::engine::{Engine, status, words};
 use super::podman::understood;
 use super::policy::Policy;
 use super::spec::{self, LABEL};
@@ -75,8 +76,17 @@ async fn look(engine: &Engine, name: &str) -> Result<Option<ContainerInspectResp
     let client = engine.client().await?;
     match understood(client.inspect_container(name, None::<InspectContainerOptions>).await) {
         Ok(found) => Ok(Some(found)),
-        Err(error) if status(&error) == Some(404) => Ok(None),
+        Err(error) if is_gone(&error) => Ok(None),
         Err(error) => Err(engine.told("the container cannot be looked at", error)),
+    }
+}
+
+/// Whether there is no such container. Podman says so with 500 of one that was removed while it looked.
+fn is_gone(error: &Error) -> bool {
+    match status(error) {
+        Some(404) => true,
+        Some(500) => words(error).contains("no such container"),
+        _ => false,
     }
 }
 
@@ -248,7 +258,7 @@ async fn end(engine: &Engine, id: &str) -> Result<(), HostError> {
     let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
     match client.remove_container(id, Some(options)).await {
         Ok(()) => return Ok(()),
-        Err(error) if status(&error) == Some(404) => return Ok(()),
+        Err(error) if is_gone(&error) => return Ok(()),
         // Its removal is in progress already.
         Err(error) if status(&error) == Some(409) => {}
         Err(error) => return Err(engine.told("the container cannot be removed", error)),

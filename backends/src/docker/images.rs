@@ -63,7 +63,7 @@ fn say(context: &HostContext, text: String) {
 
 /// In the words of Go's net library and of registries: what passes by itself. An engine has no other word for it than
 /// its text.
-const PASSING: [&str; 13] = [
+const PASSING: [&str; 15] = [
     "connection refused",
     "connection reset",
     "broken pipe",
@@ -77,23 +77,18 @@ const PASSING: [&str; 13] = [
     "bad gateway",
     "service unavailable",
     " eof",
+    "toomanyrequests",
+    "too many requests",
 ];
 /// The same for what does not, whatever else is said: names of images may hold any word.
 const FINAL: [&str; 4] = ["not found", "manifest unknown", "denied", "no such host"];
 
-/// What a registry's failure means.
+/// What a registry's failure means. One that does not serve now is `rate_limited`, not `unavailable`: it says nothing
+/// about the engine or the template, and users of other images must not wait for it.
 fn kind(words: &str) -> HookErrorKind {
     let words = words.to_lowercase();
     let says = |texts: &[&str]| texts.iter().any(|text| words.contains(text));
-    if says(&FINAL) {
-        HookErrorKind::NotFound
-    } else if words.contains("toomanyrequests") || words.contains("too many requests") {
-        HookErrorKind::RateLimited
-    } else if says(&PASSING) {
-        HookErrorKind::Unavailable
-    } else {
-        HookErrorKind::NotFound
-    }
+    if !says(&FINAL) && says(&PASSING) { HookErrorKind::RateLimited } else { HookErrorKind::NotFound }
 }
 
 /// An image that cannot be had ends the start, in the engine's words; a registry, engine or connection that fails for a
@@ -174,12 +169,12 @@ mod tests {
         for (words, expected) in [
             (
                 r#"Get "https://r:1/v2/": dial tcp 10.0.0.1:1: connect: connection refused"#,
-                HookErrorKind::Unavailable,
+                HookErrorKind::RateLimited,
             ),
-            (r#"Get "https://r/v2/": net/http: TLS handshake timeout"#, HookErrorKind::Unavailable),
-            ("received unexpected HTTP status: 503 Service Unavailable", HookErrorKind::Unavailable),
+            (r#"Get "https://r/v2/": net/http: TLS handshake timeout"#, HookErrorKind::RateLimited),
+            ("received unexpected HTTP status: 503 Service Unavailable", HookErrorKind::RateLimited),
             ("manifest for r/timeout:1 not found", HookErrorKind::NotFound),
-            ("unexpected EOF", HookErrorKind::Unavailable),
+            ("unexpected EOF", HookErrorKind::RateLimited),
             ("toomanyrequests: You have reached your pull rate limit", HookErrorKind::RateLimited),
             ("manifest for r/x:1 not found: manifest unknown", HookErrorKind::NotFound),
             (r#"Get "https://typo/v2/": dial tcp: lookup typo: no such host"#, HookErrorKind::NotFound),

@@ -62,9 +62,6 @@ fn answers_for_users_are_no_failures() {
     for kind in [HookErrorKind::Invalid, HookErrorKind::Denied, HookErrorKind::NotFound] {
         assert!(matches!(says(Hook::Submit, Err(&HookError::new(kind, "no"))), Says::Good));
     }
-    let unavailable = HookError::new(HookErrorKind::Unavailable, "no");
-    assert!(matches!(says(Hook::Prepare, Err(&unavailable)), Says::Good));
-    assert!(matches!(says(Hook::Submit, Err(&unavailable)), Says::Bad(_, false)));
     let mut plain = HookError::new(HookErrorKind::Internal, "no");
     assert!(matches!(says(Hook::Submit, Err(&plain)), Says::Bad(_, false)));
     plain.plain_exit = true;
