@@ -39,14 +39,20 @@ struct OneUse {
     nonce: Option<String>,
 }
 
-/// A whole file or none: written beside, then named. `durable` also survives a crash of the host.
+/// A whole file or none, also after a crash of the host: written beside, made durable, then named.
 fn write(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
+    put(path, mode, content, true)
+}
+
+fn put(path: &Path, mode: u32, content: &[u8], durable: bool) -> io::Result<()> {
     let draft = path.with_extension("new");
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&draft)?;
     // The mode holds also under a strict umask.
     file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
     file.write_all(content)?;
-    file.sync_data()?;
+    if durable {
+        file.sync_data()?;
+    }
     fs::rename(&draft, path)
 }
 
@@ -88,7 +94,8 @@ impl Files {
         make_dir(&self.data.join("sessions"), 0o700)?;
         make_dir(&dir, 0o700)?;
         make_dir(&dir.join("mount"), 0o755)?;
-        write(&dir.join("mount/addresses"), 0o644, lines(addresses).as_bytes())?;
+        // A launcher that starts again, as after a crash of the host, writes every one of these anew.
+        put(&dir.join("mount/addresses"), 0o644, lines(addresses).as_bytes(), false)?;
         let text = serde_json::to_vec_pretty(bootstrap).map_err(io::Error::other)?;
         // Another user of the host cannot come by the directory above; one inside a container has to read it.
         write(&dir.join("mount/bootstrap.json"), 0o644, &text)

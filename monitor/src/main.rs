@@ -21,6 +21,7 @@ mod output;
 mod picked;
 mod pty;
 mod reaper;
+mod screen;
 mod spawn;
 mod stop;
 mod supervise;
