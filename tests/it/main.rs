@@ -27,6 +27,7 @@ mod requeue;
 mod restart;
 mod secrets;
 mod sharing;
+mod sign_in;
 mod site_templates;
 mod slurm;
 mod slurm_faults;

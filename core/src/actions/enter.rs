@@ -1,6 +1,6 @@
 //! Entering a session: connect, attach, tunnel, exec, and dropping who is in.
 
-use wharf_protocol::api::Role;
+use wharf_protocol::api::{Access, Role};
 use wharf_protocol::{ErrorCode, Problem, SessionId};
 
 use super::{Target, ended, terminating};
@@ -46,6 +46,15 @@ impl Launcher {
         };
         let guard = self.inner.streams.enter(id, by, verb);
         Ok(Entry::new(self.inner.present(&view), by.user.clone(), role, view.record.tty, guard))
+    }
+
+    /// What this actor may do with that session.
+    ///
+    /// # Errors
+    /// `unknown_session`.
+    pub async fn access(&self, by: &Actor, id: &SessionId) -> Result<Access, Problem> {
+        let (_, rights) = self.find(by, id, Verb::See).await?;
+        Ok(Access { own: rights.own, role: rights.enter, exec: rights.exec })
     }
 
     /// Drops all users, or one; the session goes on. The number of streams cut.

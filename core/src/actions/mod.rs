@@ -9,6 +9,7 @@ mod monitors;
 mod params;
 mod purge;
 mod shares;
+mod sign_in;
 mod start;
 mod terminate;
 mod tokens;
