@@ -154,6 +154,7 @@ pub(crate) struct Docker {
     pub(crate) tls_cert: PathBuf,
     pub(crate) tls_key: PathBuf,
     pub(crate) nodes: Vec<String>,
+    pub(crate) upload: Option<bool>,
 }
 
 /// `[backends.slurm.NAME]`.

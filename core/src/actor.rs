@@ -53,6 +53,8 @@ pub enum Verb {
     Attach(Role),
     /// Use an endpoint.
     Tunnel,
+    /// Ask a web application of it something.
+    Application,
     /// Run a program in it.
     Exec,
     /// Change it, share it, end it, purge it.
@@ -113,7 +115,7 @@ impl Rights {
     pub fn allow(&self, verb: Verb) -> bool {
         match verb {
             Verb::See => true,
-            Verb::Connect | Verb::Tunnel => self.own || self.enter == Some(Role::Control),
+            Verb::Connect | Verb::Tunnel | Verb::Application => self.own || self.enter == Some(Role::Control),
             Verb::Attach(_) => self.enter.is_some(),
             Verb::Exec => self.own || self.exec,
             Verb::Own => self.own,

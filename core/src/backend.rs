@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::hook::{HookError, HookErrorKind};
@@ -24,6 +25,18 @@ pub trait Backend: std::fmt::Debug + Send + Sync {
     async fn probe(&self) -> Result<(), String>;
     /// The functions that hooks of its templates may call.
     fn module(&self) -> Option<Arc<dyn HostModule>>;
+    /// Says which jobs may be over as soon as the backend itself hears of it, for as long as it is asked; ends at
+    /// once where nothing can be heard. Only a hint: what jobs are is told by `status`.
+    async fn watch(&self, _heard: &mpsc::UnboundedSender<Heard>) {}
+}
+
+/// What a backend heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// The job of that id may be over.
+    Job(String),
+    /// Jobs may be over of which nothing was heard: listening begins, or begins again.
+    Missed,
 }
 
 /// Functions that Lua hooks call, as `NAME.FUNCTION{…}`.

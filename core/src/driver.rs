@@ -410,7 +410,7 @@ impl Driver {
                 return Err(Refusal::Over("the session is over, or a newer monitor serves it".to_owned()));
             }
             Fence::Busy => {
-                let _ = self.inner.ask.send(self.session.record.template.clone());
+                self.inner.ask_soon(&self.session.record.template, false);
                 let wait = Duration::from_secs(2);
                 return Err(Refusal::Later(wait, "another monitor is connected for this session".to_owned()));
             }

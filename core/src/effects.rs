@@ -187,7 +187,7 @@ impl Driver {
                 }
                 Effect::Wake { at, due } => self.arm(due, at),
                 Effect::AskStatus => {
-                    let _ = self.inner.ask.send(self.session.record.template.clone());
+                    self.inner.ask_soon(&self.session.record.template, false);
                 }
                 Effect::Tell(hook) => self.tell(hook),
                 Effect::ReviewStreams => {

@@ -123,6 +123,14 @@ pub(crate) struct Health {
     pub(crate) outcome: Result<(), String>,
 }
 
+/// That a template's jobs are to be asked about soon.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) template: String,
+    /// What made earlier rounds fail may be over.
+    pub(crate) anew: bool,
+}
+
 /// A one-time secret of the page's sign-in.
 #[derive(Debug)]
 pub(crate) struct Login {
@@ -155,7 +163,7 @@ pub(crate) struct Inner {
     pub(crate) streams: Streams,
     pub(crate) revoked: broadcast::Sender<TokenId>,
     /// Templates whose jobs are to be asked about soon.
-    pub(crate) ask: mpsc::UnboundedSender<String>,
+    ask: mpsc::UnboundedSender<Ask>,
     pub(crate) stop: CancellationToken,
     pub(crate) hooks_running: watch::Sender<usize>,
     sessions: Mutex<HashMap<SessionId, Handle>>,
@@ -168,6 +176,7 @@ pub(crate) struct Inner {
     crowd: Mutex<Crowd>,
     turns: Mutex<HashMap<String, usize>>,
     pub(crate) logins: Mutex<Vec<Login>>,
+    pub(crate) tickets: Mutex<Vec<crate::actions::Ticket>>,
     serials: Mutex<u64>,
 }
 
@@ -181,12 +190,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Inner {
-    pub(crate) fn new(
-        parts: Parts,
-        keys: Keys,
-        streams: Streams,
-        ask: mpsc::UnboundedSender<String>,
-    ) -> Self {
+    pub(crate) fn new(parts: Parts, keys: Keys, streams: Streams, ask: mpsc::UnboundedSender<Ask>) -> Self {
         Self {
             data: Files::new(&parts.data_dir),
             keys_dir: parts.data_dir.join("keys"),
@@ -220,8 +224,14 @@ impl Inner {
             crowd: Mutex::default(),
             turns: Mutex::default(),
             logins: Mutex::default(),
+            tickets: Mutex::default(),
             serials: Mutex::default(),
         }
+    }
+
+    /// Has a template's jobs asked about soon; `anew` also where the last rounds failed.
+    pub(crate) fn ask_soon(&self, template: &str, anew: bool) {
+        let _ = self.ask.send(Ask { template: template.to_owned(), anew });
     }
 
     pub(crate) fn keys(&self) -> Arc<Keys> {

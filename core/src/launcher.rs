@@ -89,6 +89,16 @@ impl Entry {
         Self { session, user, role, tty, guard }
     }
 
+    /// Notes which endpoint the stream goes to.
+    pub fn goes_to(&self, endpoint: &str) {
+        self.guard.goes_to(endpoint);
+    }
+
+    /// Counts a request to an application, which does not by itself.
+    pub fn count(&self) {
+        self.guard.count();
+    }
+
     /// Resolves when the stream has to be cut (disconnect, unshare, expiry, revocation), with the reason.
     pub async fn cut(&self) -> Problem {
         self.guard.cut().await
@@ -215,6 +225,9 @@ impl Launcher {
         }
         tokio::spawn(crate::telling::take_up(Arc::clone(&inner)));
         tokio::spawn(crate::poller::run(Arc::clone(&inner), asked));
+        for backend in &inner.backends {
+            tokio::spawn(crate::listening::run(Arc::clone(&inner), Arc::clone(backend)));
+        }
         tokio::spawn(crate::sweeper::run(Arc::clone(&inner)));
         Ok(Self { inner })
     }

@@ -26,6 +26,7 @@ mod inner;
 pub mod keys;
 mod launcher;
 pub mod link;
+mod listening;
 #[cfg(all(test, feature = "testing"))]
 mod model;
 pub mod params;

@@ -16,7 +16,7 @@ use wharf_protocol::{Phase, SessionId};
 
 use crate::driver::Command;
 use crate::hook::{Hook, HookAnswer, JobReport};
-use crate::inner::{Inner, View};
+use crate::inner::{Ask, Inner, View};
 use crate::record::{LinkState, Record, Stage};
 use crate::requests;
 
@@ -43,10 +43,12 @@ struct Rhythm {
     failures: u32,
     running: bool,
     asked: bool,
+    /// Asked for although rounds have failed.
+    anew: bool,
 }
 
 /// Runs until the launcher stops.
-pub(crate) async fn run(inner: Arc<Inner>, mut ask: mpsc::UnboundedReceiver<String>) {
+pub(crate) async fn run(inner: Arc<Inner>, mut ask: mpsc::UnboundedReceiver<Ask>) {
     let mut rhythms: HashMap<String, Rhythm> = HashMap::new();
     let (done, mut finished) = mpsc::unbounded_channel::<(String, bool)>();
     let mut tick = tokio::time::interval(Duration::from_millis(100));
@@ -54,7 +56,11 @@ pub(crate) async fn run(inner: Arc<Inner>, mut ask: mpsc::UnboundedReceiver<Stri
     loop {
         tokio::select! {
             () = inner.stop.cancelled() => return,
-            Some(template) = ask.recv() => rhythms.entry(template).or_default().asked = true,
+            Some(Ask { template, anew }) = ask.recv() => {
+                let rhythm = rhythms.entry(template).or_default();
+                rhythm.asked = true;
+                rhythm.anew |= anew;
+            }
             Some((template, good)) = finished.recv() => {
                 let rhythm = rhythms.entry(template).or_default();
                 rhythm.running = false;
@@ -147,7 +153,7 @@ fn round(
     let (soon, late) = (slack(&together.soon, poll), slack(&together.seldom, poll * SELDOM));
     let all = rhythm.next_seldom.is_none_or(|at| now + late >= at);
     // Asked for by an event: at once, but not more often than a quarter of the interval while it fails.
-    let asked = rhythm.asked && rhythm.failures == 0;
+    let asked = rhythm.asked && (rhythm.failures == 0 || rhythm.anew);
     if !all && !asked {
         questions.retain(|question| !question.seldom);
     }
@@ -164,7 +170,7 @@ fn round(
     {
         return;
     }
-    rhythm.asked = false;
+    (rhythm.asked, rhythm.anew) = (false, false);
     let interval = jittered(poll) * (1 << rhythm.failures.min(3));
     rhythm.next = Some(now + interval);
     if all {

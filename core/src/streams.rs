@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+use wharf_protocol::api::{OpenStream, Role, StreamKind};
 use wharf_protocol::{ErrorCode, Problem, SessionId, Time, TokenId};
 
 use crate::actor::{Actor, Verb};
@@ -46,13 +47,34 @@ struct Open {
 struct Stream {
     actor: Actor,
     verb: Verb,
+    since: Time,
+    endpoint: Option<String>,
+    /// Execs are neither counted nor cut by a disconnect, and a request to an application only when it lasts.
+    counts: bool,
     cut: watch::Sender<Option<Problem>>,
 }
 
 impl Stream {
-    /// Execs are neither counted nor cut by a disconnect.
-    fn counts(&self) -> bool {
-        matches!(self.verb, Verb::Attach(_) | Verb::Tunnel)
+    /// As the owner sees it; `None` for what is no way of being in a session.
+    fn shown(&self) -> Option<OpenStream> {
+        let (kind, role) = match self.verb {
+            Verb::Attach(role) => (StreamKind::Terminal, role),
+            Verb::Tunnel => (StreamKind::Tunnel, Role::Control),
+            Verb::Application => (StreamKind::Application, Role::Control),
+            Verb::See | Verb::Connect | Verb::Exec | Verb::Own => return None,
+        };
+        Some(OpenStream {
+            user: self.actor.user.clone(),
+            kind,
+            endpoint: self.endpoint.clone(),
+            role,
+            since: self.since,
+        })
+    }
+
+    /// Whether a disconnect cuts it.
+    fn is_dropped(&self) -> bool {
+        self.shown().is_some()
     }
 }
 
@@ -67,10 +89,10 @@ impl Streams {
     }
 
     /// Lets one in.
-    pub(crate) fn enter(&self, id: &SessionId, actor: &Actor, verb: Verb) -> Guard {
+    pub(crate) fn enter(&self, id: &SessionId, actor: &Actor, verb: Verb, since: Time) -> Guard {
         let (cut, cutting) = watch::channel(None);
-        let stream = Stream { actor: actor.clone(), verb, cut };
-        let counts = stream.counts();
+        let counts = matches!(verb, Verb::Attach(_) | Verb::Tunnel);
+        let stream = Stream { actor: actor.clone(), verb, since, endpoint: None, counts, cut };
         let mut open = self.open();
         open.next += 1;
         let number = open.next;
@@ -88,8 +110,17 @@ impl Streams {
         let count = open
             .by_session
             .get(id)
-            .map_or(0, |streams| streams.values().filter(|stream| stream.counts()).count());
+            .map_or(0, |streams| streams.values().filter(|stream| stream.counts).count());
         u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Those that count for that session, the oldest first.
+    pub(crate) fn list(&self, id: &SessionId) -> Vec<OpenStream> {
+        let open = self.open();
+        let Some(streams) = open.by_session.get(id) else { return Vec::new() };
+        let mut numbered: Vec<_> = streams.iter().filter(|(_, stream)| stream.counts).collect();
+        numbered.sort_unstable_by_key(|(number, _)| **number);
+        numbered.into_iter().filter_map(|(_, stream)| stream.shown()).collect()
     }
 
     /// How many there are.
@@ -124,7 +155,7 @@ impl Streams {
         let problem = Problem::new(ErrorCode::Forbidden, "disconnected by the session's owner")
             .hint("the session goes on; connect again if you are still welcome");
         self.cut_where(Some(id), &problem, |stream| {
-            stream.counts() && user.is_none_or(|user| stream.actor.user == user)
+            stream.is_dropped() && user.is_none_or(|user| stream.actor.user == user)
         })
     }
 
@@ -136,7 +167,12 @@ impl Streams {
                 rights.allow(stream.verb)
                     && match stream.verb {
                         Verb::Attach(role) => rights.enter.is_some_and(|granted| granted >= role),
-                        Verb::See | Verb::Connect | Verb::Tunnel | Verb::Exec | Verb::Own => true,
+                        Verb::See
+                        | Verb::Connect
+                        | Verb::Tunnel
+                        | Verb::Application
+                        | Verb::Exec
+                        | Verb::Own => true,
                     }
             })
         });
@@ -164,6 +200,30 @@ impl std::fmt::Debug for Guard {
 }
 
 impl Guard {
+    /// Notes which endpoint it goes to.
+    pub(crate) fn goes_to(&self, endpoint: &str) {
+        self.change(|stream| stream.endpoint = Some(endpoint.to_owned()));
+    }
+
+    /// Counts it from now on.
+    pub(crate) fn count(&self) {
+        let mut new = None;
+        self.change(|stream| {
+            new = (!stream.counts).then(|| stream.actor.user.clone());
+            stream.counts = true;
+        });
+        if let Some(user) = new {
+            (self.streams.on_change)(&self.id, Change::Entered, &user);
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Stream)) {
+        let mut open = self.streams.open();
+        if let Some(stream) = open.by_session.get_mut(&self.id).and_then(|all| all.get_mut(&self.number)) {
+            change(stream);
+        }
+    }
+
     /// Resolves when the stream has to be cut.
     pub(crate) async fn cut(&self) -> Problem {
         let mut cutting = self.cutting.clone();
@@ -183,7 +243,7 @@ impl Drop for Guard {
             open.by_session.remove(&self.id);
         }
         drop(open);
-        if let Some(stream) = left.filter(Stream::counts) {
+        if let Some(stream) = left.filter(|stream| stream.counts) {
             (self.streams.on_change)(&self.id, Change::Left, &stream.actor.user);
         }
     }

@@ -9,7 +9,9 @@
 
 pub mod frame;
 pub mod mux;
+pub mod tunnel;
 pub mod ws;
 
 pub use frame::{Frame, FrameError};
 pub use mux::{Acceptor, LinkError, LinkReader, LinkStream, LinkWriter, Opener};
+pub use tunnel::TunnelIo;

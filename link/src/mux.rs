@@ -212,14 +212,14 @@ pub struct LinkStream {
 /// The reading half of a stream.
 #[derive(Debug)]
 pub struct LinkReader {
-    frames: FramedRead<ReadHalf<Raw>, Codec>,
+    pub(crate) frames: FramedRead<ReadHalf<Raw>, Codec>,
     _slot: Option<Slot>,
 }
 
 /// The writing half of a stream.
 #[derive(Debug)]
 pub struct LinkWriter {
-    frames: FramedWrite<WriteHalf<Raw>, Codec>,
+    pub(crate) frames: FramedWrite<WriteHalf<Raw>, Codec>,
 }
 
 impl LinkStream {

@@ -17,21 +17,13 @@ pub(crate) const SOCKET: &str = "WHARF_MONITOR_SOCKET";
 /// The session's own terminal goes by that name.
 const TERMINAL: &str = "terminal";
 
-/// A name that may stand in an address, `[a-z][a-z0-9-]{0,30}`, and is not taken.
-fn is_name(name: &str) -> bool {
-    name != TERMINAL
-        && name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name.len() <= 31
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+/// Whether it may be declared: well named, and not as the terminal is.
+fn is_good(endpoint: &EndpointDeclared) -> bool {
+    endpoint.name != TERMINAL && endpoint.is_named_well()
 }
 
 /// Declares an endpoint, from inside the session.
 pub(crate) fn add(name: String, kind: &str, place: &str) -> io::Result<()> {
-    if !is_name(&name) {
-        return Err(io::Error::other(
-            "an endpoint's name is a-z, then a-z 0-9 -, at most 31 in all, and not terminal",
-        ));
-    }
     let kind = match kind {
         "http" => EndpointKind::Http,
         "tcp" => EndpointKind::Tcp,
@@ -47,7 +39,13 @@ pub(crate) fn add(name: String, kind: &str, place: &str) -> io::Result<()> {
         .ok_or_else(|| io::Error::other(format!("{SOCKET} is not set: this works only inside a session")))?;
     let mut stream = std::os::unix::net::UnixStream::connect(path)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let ask = LocalAsk::EndpointAdd { endpoint: EndpointDeclared { name, kind, port, socket } };
+    let endpoint = EndpointDeclared { name, kind, port, socket };
+    if !is_good(&endpoint) {
+        return Err(io::Error::other(
+            "an endpoint's name is a-z, then a-z, 0-9 and single -, at most 31 in all, and not terminal",
+        ));
+    }
+    let ask = LocalAsk::EndpointAdd { endpoint };
     let mut line = serde_json::to_vec(&ask)?;
     line.push(b'\n');
     stream.write_all(&line)?;
@@ -85,14 +83,17 @@ async fn answer(monitor: &Monitor, stream: tokio::net::UnixStream) -> io::Result
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     tokio::io::BufReader::new(read.take(64 * 1024)).read_line(&mut line).await?;
-    let answer =
-        match serde_json::from_str(&line) {
-            Ok(LocalAsk::EndpointAdd { endpoint }) if is_name(&endpoint.name) => {
-                if monitor.declare(endpoint) { "ok" } else { "too many endpoints" }
+    let answer = match serde_json::from_str(&line) {
+        Ok(LocalAsk::EndpointAdd { endpoint }) if is_good(&endpoint) => {
+            if monitor.declare(endpoint) {
+                "ok"
+            } else {
+                "too many endpoints"
             }
-            Ok(LocalAsk::EndpointAdd { .. }) => "not a name",
-            Err(_) => "not understood",
-        };
+        }
+        Ok(LocalAsk::EndpointAdd { .. }) => "not a name",
+        Err(_) => "not understood",
+    };
     write.write_all(answer.as_bytes()).await?;
     write.write_all(b"\n").await
 }

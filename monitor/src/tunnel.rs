@@ -59,7 +59,8 @@ impl Peer {
     }
 }
 
-type Connected = (Box<dyn Socket>, Peer);
+/// A socket, how to look at its other end, and the port there.
+type Connected = (Box<dyn Socket>, Peer, Option<u16>);
 
 async fn connect(monitor: &Monitor, name: &str) -> Result<Connected, Problem> {
     let endpoint =
@@ -80,7 +81,7 @@ async fn connect(monitor: &Monitor, name: &str) -> Result<Connected, Problem> {
 async fn unix(path: &str) -> std::io::Result<Connected> {
     let socket = UnixStream::connect(path).await?;
     let peer = Peer::Unix(socket.as_fd().try_clone_to_owned()?);
-    Ok((Box::new(socket), peer))
+    Ok((Box::new(socket), peer, None))
 }
 
 async fn tcp(port: u16) -> std::io::Result<Connected> {
@@ -90,20 +91,20 @@ async fn tcp(port: u16) -> std::io::Result<Connected> {
     };
     let _ = socket.set_nodelay(true);
     let peer = Peer::tcp(&socket)?;
-    Ok((Box::new(socket), peer))
+    Ok((Box::new(socket), peer, Some(port)))
 }
 
 /// Serves one tunnel.
 pub(crate) async fn tunnel(monitor: &Monitor, stream: LinkStream, name: &str) {
     let (mut reader, mut writer) = stream.split();
-    let (socket, peer) = match connect(monitor, name).await {
+    let (socket, peer, port) = match connect(monitor, name).await {
         Ok(connected) => connected,
         Err(problem) => {
             let _ = writer.send_json(&StreamReply::Refused(problem)).await;
             return writer.close().await;
         }
     };
-    if writer.send_json(&StreamReply::Ok(serde_json::Value::Null)).await.is_err() {
+    if writer.send_json(&StreamReply::Ok(serde_json::json!({ "port": port }))).await.is_err() {
         return;
     }
     let (mut from, mut to) = tokio::io::split(socket);

@@ -182,6 +182,22 @@ pub struct EndpointDeclared {
     pub socket: Option<String>,
 }
 
+impl EndpointDeclared {
+    /// Longest name: with the session's id it has to fit into one label of a host's name.
+    pub const MAX_NAME: usize = 31;
+
+    /// Whether the name may stand in an address: `[a-z][a-z0-9-]*` without `--`, and not read as an encoded one.
+    pub fn is_named_well(&self) -> bool {
+        let name = self.name.as_str();
+        name.len() <= Self::MAX_NAME
+            && name.starts_with(|first: char| first.is_ascii_lowercase())
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            && !name.contains("--")
+            && !name.ends_with('-')
+            && name != "xn"
+    }
+}
+
 /// Who is dialling; sent as a header, so that a launcher can refuse before it upgrades.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkClaim {

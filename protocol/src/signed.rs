@@ -19,6 +19,8 @@ pub enum Purpose {
     Resume,
     /// The launcher's proof that it is the one the monitor was started by.
     Proof,
+    /// A browser's right to one application of a session.
+    Pass,
 }
 
 impl Purpose {
@@ -29,6 +31,7 @@ impl Purpose {
             Self::Snapshot => "wharf-snapshot-1",
             Self::Resume => "wharf-resume-1",
             Self::Proof => "wharf-proof-1",
+            Self::Pass => "wharf-pass-1",
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::page;
 use crate::problem::{Refused, not_found};
 
 /// How the page's cookies begin.
-pub(crate) const COOKIE: &str = "wharf";
+const COOKIE: &str = "wharf";
 
 /// Most bytes of a request's target and headers.
 const MOST_HEAD: usize = 64 << 10;
@@ -31,7 +31,7 @@ pub(crate) struct Names {
     hosts: Vec<(String, String)>,
     origins: Vec<String>,
     /// The address of the page under the site's own domain.
-    domain: Option<String>,
+    public: Option<String>,
 }
 
 impl Names {
@@ -62,11 +62,11 @@ impl Names {
             _ => format!("https://{domain}"),
         });
         let origins = hosts.iter().map(|(host, scheme)| format!("{scheme}://{host}")).collect();
-        Self { hosts, origins, domain: public }
+        Self { hosts, origins, public }
     }
 
     /// The scheme by which that `Host` is served, when it is one of ours.
-    fn scheme(&self, host: &str) -> Option<&str> {
+    pub(crate) fn scheme(&self, host: &str) -> Option<&str> {
         self.hosts
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(host))
@@ -87,8 +87,8 @@ pub(crate) fn base(app: &App, peer: Peer, headers: &HeaderMap) -> String {
 
 /// Under which address a person finds the page: the site's own domain, when it has one.
 pub(crate) fn page_base(app: &App, peer: Peer, headers: &HeaderMap) -> Result<String, Problem> {
-    let base = match (peer, &app.names.domain) {
-        (Peer::Uid(_), Some(domain)) => domain.clone(),
+    let base = match (peer, &app.names.public) {
+        (Peer::Uid(_), Some(public)) => public.clone(),
         (Peer::Uid(_) | Peer::Network(_), _) => base(app, peer, headers),
     };
     if base.starts_with("http") {
@@ -157,6 +157,14 @@ pub(crate) fn cookie_name(headers: &HeaderMap) -> String {
         Some(port) => format!("{COOKIE}-{port}"),
         None => COOKIE.to_owned(),
     }
+}
+
+/// Whether that is the name of a page's cookie, at whatever port.
+pub(crate) fn is_page_cookie(name: &str) -> bool {
+    name.strip_prefix(COOKIE).is_some_and(|rest| {
+        rest.is_empty()
+            || rest.strip_prefix('-').is_some_and(|port| port.bytes().all(|digit| digit.is_ascii_digit()))
+    })
 }
 
 /// The token in the page's cookie.
@@ -258,7 +266,9 @@ async fn check(app: &App, request: &Parts) -> Result<Caller, Box<Problem>> {
     if is_open(method, path) {
         return Ok(Caller(None));
     }
-    let guarded = path.starts_with("/api/") || matches!(path, "/metrics" | "/login" | "/redeem");
+    let guarded = path.starts_with("/api/")
+        || path.starts_with("/s/")
+        || matches!(path, "/metrics" | "/login" | "/redeem");
     if !guarded {
         return Err(Box::new(not_found()));
     }

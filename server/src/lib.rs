@@ -17,6 +17,7 @@ mod page;
 mod paging;
 mod patience;
 mod problem;
+mod relay;
 mod routes;
 mod streams;
 
@@ -61,6 +62,8 @@ pub(crate) struct App {
     /// `http://HOST:PORT` of the first TCP listener, else `unix:PATH`.
     pub(crate) base: String,
     pub(crate) names: Arc<guard::Names>,
+    /// Below it lie the applications' own origins.
+    pub(crate) domain: Option<String>,
     pub(crate) redeems: Arc<guard::Redeems>,
     pub(crate) stop: CancellationToken,
 }
@@ -105,6 +108,7 @@ impl Server {
             links: Arc::default(),
             base: tcp.or(addresses.first()).cloned().unwrap_or_default(),
             names: Arc::new(guard::Names::new(&addresses, self.web_domain.as_deref())),
+            domain: self.web_domain,
             redeems: Arc::default(),
             stop: stop.clone(),
         };

@@ -71,6 +71,9 @@ pub(crate) async fn file(method: Method, uri: Uri, headers: HeaderMap) -> Respon
 
 /// What no answer of ours may be used for: another origin's page, a frame, a referrer.
 pub(crate) async fn confine(mut response: Response) -> Response {
+    if response.extensions().get::<crate::relay::Relayed>().is_some() {
+        return response;
+    }
     let headers = response.headers_mut();
     for (name, value) in [
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),

@@ -49,6 +49,9 @@ pub(crate) fn complete(problem: Problem) -> Problem {
 /// Gives every answer the form that all answers have: a refusal that did not come from a handler (a method that is
 /// not taken, a path that cannot be decoded) becomes a problem document too, and nothing is kept in caches.
 pub(crate) async fn shape(response: Response) -> Response {
+    if response.extensions().get::<crate::relay::Relayed>().is_some() {
+        return response;
+    }
     let status = response.status();
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let formed = kind.is_some_and(|kind| kind.starts_with("application/"));

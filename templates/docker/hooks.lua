@@ -20,7 +20,7 @@ function hooks.submit(req)
     mounts = params.mounts,
   }
   docker.start { id = req.session.id }
-  return { job_id = req.session.id }
+  return { job_id = req.session.id, node = req.node }
 end
 
 function hooks.find(req)

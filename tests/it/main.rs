@@ -3,11 +3,14 @@
 //! One module for each claim of the product; what is shared lives in the harness (`tests/src`). Tests
 //! whose names end in `_in_time` measure time and run alone.
 
+mod applications;
 mod bad_input;
 mod cli_output;
 mod config;
 mod demo;
 mod docker;
+mod docker_engine;
+mod docker_remote;
 mod ends;
 mod events;
 mod gridengine;

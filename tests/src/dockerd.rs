@@ -6,6 +6,7 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use std::{fs, io};
 
@@ -24,6 +25,9 @@ const COMMAND: Duration = Duration::from_secs(60);
 pub struct Dockerd {
     root: tempfile::TempDir,
     live_restore: bool,
+    /// The port of loopback where it is also reached, by those who have a certificate.
+    tls: Option<u16>,
+    networks: Vec<String>,
     /// Runs on when the engine is killed, as it does where a service manager looks after both.
     containerd: Child,
     child: Option<Child>,
@@ -37,21 +41,31 @@ impl Dockerd {
     /// When it does not start: the packages docker.io and busybox-static are needed, and root.
     #[track_caller]
     pub fn start() -> Self {
-        Self::with(false)
+        Self::with(false, None)
     }
 
     /// One whose containers outlive it.
     #[track_caller]
     pub fn live_restore() -> Self {
-        Self::with(true)
+        Self::with(true, None)
+    }
+
+    /// One that is also reached by TCP with a client's certificate: see [`Self::tls_host`], [`Self::certificate`].
+    #[track_caller]
+    pub fn tls() -> Self {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        Self::with(false, Some(free.expect("loopback has a free port").port()))
     }
 
     #[track_caller]
-    fn with(live_restore: bool) -> Self {
+    fn with(live_restore: bool, tls: Option<u16>) -> Self {
         let root = tempfile::Builder::new().prefix("wharf-dockerd-").rand_bytes(8).tempdir();
         let root = root.expect("the system's temporary directory takes directories");
         let containerd = containerd(root.path());
-        let mut engine = Self { root, live_restore, containerd, child: None };
+        if tls.is_some() {
+            certificates(root.path());
+        }
+        let mut engine = Self { root, live_restore, tls, networks: Vec::new(), containerd, child: None };
         engine.restart();
         engine.import("busybox", &["ENV PATH=/bin"], busybox);
         engine.import("bare", &[], |root| fs::copy("/bin/busybox", root.join("sleep")).map(drop));
@@ -66,6 +80,38 @@ impl Dockerd {
     /// What a client's `DOCKER_HOST` is.
     pub fn host(&self) -> String {
         format!("unix://{}", self.path("sock").display())
+    }
+
+    /// Where it is reached by TCP.
+    ///
+    /// # Panics
+    /// When it was not started with [`Self::tls`].
+    pub fn tls_host(&self) -> String {
+        format!("tcp://127.0.0.1:{}", self.tls.expect("it was started with TLS"))
+    }
+
+    /// A file of its certificates: `ca`, `client` or `client-key`.
+    pub fn certificate(&self, name: &str) -> PathBuf {
+        self.path(&format!("{name}.pem"))
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> PathBuf {
+        self.path("sock")
+    }
+
+    /// Makes a network of that name whose containers reach this host at the address that is returned, and nothing
+    /// beyond it.
+    #[track_caller]
+    pub fn network(&mut self, name: &str) -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        // One of 4,096 nets of a range that is for tests of networks alone.
+        let number = (std::process::id() * 4 + NEXT.fetch_add(1, Ordering::Relaxed)) % 4096;
+        let net = format!("198.{}.{}", 18 + number / 2048, number / 8 % 256);
+        let host = number % 8 * 32;
+        self.run(&["network", "create", "--subnet", &format!("{net}.{host}/27"), name]).exits(0);
+        self.networks.push(name.to_owned());
+        format!("{net}.{}", host + 1)
     }
 
     /// Starts it (again) and waits until it answers.
@@ -92,6 +138,13 @@ impl Dockerd {
             .stderr(log);
         if self.live_restore {
             command.arg("--live-restore");
+        }
+        if self.tls.is_some() {
+            command.args(["--host", &self.tls_host(), "--tlsverify"]);
+            for (option, file) in [("--tlscacert", "ca"), ("--tlscert", "server"), ("--tlskey", "server-key")]
+            {
+                command.arg(option).arg(self.certificate(file));
+            }
         }
         self.child = Some(command.spawn().expect("dockerd, of the package docker.io, can be started"));
         until("the engine answers", START, || {
@@ -135,6 +188,17 @@ impl Dockerd {
         cli::run(command, b"", COMMAND)
     }
 
+    /// As [`Self::run`] over TCP with the client's certificate.
+    pub fn run_tls(&self, args: &[&str]) -> Output {
+        let mut command = Command::new("docker");
+        command.args(["--host", &self.tls_host(), "--tlsverify"]);
+        for (option, file) in [("--tlscacert", "ca"), ("--tlscert", "client"), ("--tlskey", "client-key")] {
+            command.arg(option).arg(self.certificate(file));
+        }
+        command.args(args).env("HOME", self.root.path());
+        cli::run(command, b"", COMMAND)
+    }
+
     /// All containers, one line each: name, image, state.
     #[track_caller]
     pub fn containers(&self) -> Vec<String> {
@@ -172,6 +236,34 @@ impl Dockerd {
 fn log_file(root: &Path) -> fs::File {
     let log = fs::OpenOptions::new().create(true).append(true).open(root.join("log"));
     log.expect("our own directory takes files")
+}
+
+/// An authority, and one certificate from it for the engine and one for its clients.
+fn certificates(root: &Path) {
+    let openssl = |args: &[&str]| {
+        let mut command = Command::new("openssl");
+        command.args(args).current_dir(root);
+        cli::run(command, b"", COMMAND).exits(0);
+    };
+    let key = |name: &str| format!("{name}-key.pem");
+    let fresh =
+        ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+    let made = |name: &str, more: &[&str]| {
+        let (out, key, subject) = (format!("{name}.pem"), key(name), format!("/CN={name}"));
+        let mut args = fresh.to_vec();
+        args.extend(["-subj", &subject, "-keyout", &key, "-out", &out]);
+        args.extend(more);
+        openssl(&args);
+    };
+    made("ca", &["-addext", "keyUsage=keyCertSign"]);
+    let signed =
+        ["-CA", "ca.pem", "-CAkey", "ca-key.pem", "-addext", "basicConstraints=critical,CA:FALSE", "-addext"];
+    for (name, what) in [
+        ("server", ["extendedKeyUsage=serverAuth", "-addext", "subjectAltName=IP:127.0.0.1"].as_slice()),
+        ("client", &["extendedKeyUsage=clientAuth"]),
+    ] {
+        made(name, &[&signed, what].concat());
+    }
 }
 
 /// The engine's own runtime.
@@ -216,6 +308,9 @@ impl Drop for Dockerd {
             args.extend(all.split_whitespace());
             if args.len() > 2 {
                 _ = self.run(&args);
+            }
+            for network in &self.networks {
+                _ = self.run(&["network", "rm", network]);
             }
         }
         self.stop();

@@ -13,6 +13,10 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+mod streaming;
+
+pub use streaming::Streaming;
+
 /// Path prefix of the API.
 pub const BASE: &str = "/api/v1";
 /// No request of the tests may take longer, unless it says so.

@@ -12,6 +12,7 @@
 //!   └──── processes ──▶ /proc
 //! ```
 
+pub mod application;
 pub mod cli;
 pub mod dockerd;
 pub mod events;
@@ -21,6 +22,7 @@ pub mod launcher;
 pub mod link;
 pub mod processes;
 pub mod program;
+pub mod proxy;
 pub(crate) mod site;
 pub mod slurm;
 pub mod templates;
@@ -36,6 +38,7 @@ pub use dockerd::Dockerd;
 pub use gridengine::GridEngine;
 pub use http::{Answer, Http};
 pub use launcher::{Home, Launcher};
+pub use proxy::Proxy;
 pub use slurm::Slurm;
 pub use templates::Template;
 pub use wait::{Probe, until};

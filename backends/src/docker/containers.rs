@@ -18,6 +18,7 @@ use super::arguments::{Create, List, Logs, One};
 use super::engine::{Engine, status};
 use super::policy::Policy;
 use super::spec::{self, LABEL};
+use super::upload;
 
 /// Most bytes of a container's log.
 const LOG_MAX: usize = 1 << 20;
@@ -42,7 +43,7 @@ pub(super) async fn create(
     create: &Create,
     context: &HostContext,
 ) -> Result<Value, HostError> {
-    let body = spec::body(create, &Policy::of(context)?)?;
+    let body = spec::body(create, &Policy::of(context)?, engine.uploads())?;
     let client = engine.client().await?;
     let options = CreateContainerOptions { name: Some(create.id.to_string()), ..Default::default() };
     let Err(error) = client.create_container(Some(options), body).await else { return Ok(json!({})) };
@@ -90,6 +91,9 @@ pub(super) async fn start(engine: &Engine, one: &One) -> Result<Value, HostError
     let container = own(engine, &one.id).await?.ok_or_else(gone)?;
     if container.state() != Some(ContainerStateStatusEnum::CREATED) {
         return Ok(json!({}));
+    }
+    if engine.uploads() {
+        upload::bring(engine, &one.id, &container.id).await?;
     }
     match client.start_container(&container.id, None::<StartContainerOptions>).await {
         Ok(()) => Ok(json!({})),
@@ -157,11 +161,14 @@ pub(super) async fn inspect(engine: &Engine, inspect: &List) -> Result<Value, Ho
             "exited" | "dead" | "stopped" => "ended",
             _ => "unknown",
         };
-        let report = match (state, container.id.as_deref()) {
+        let mut report = match (state, container.id.as_deref()) {
             // It may have been removed since.
             ("ended", Some(id)) => look(engine, id).await?.map_or_else(gone, |found| ended(&found, &raw)),
             _ => json!({ "state": state, "raw": raw }),
         };
+        if let Some(node) = engine.node() {
+            report["node"] = json!(node);
+        }
         answer.insert(job.clone(), report);
     }
     Ok(json!(answer))

@@ -12,6 +12,8 @@ use tokio::sync::Mutex;
 use wharf_core::backend::{HostContext, HostError};
 use wharf_core::hook::HookErrorKind;
 
+use super::upload::Source;
+
 /// How long the head of any answer may take, in seconds; calls have shorter deadlines of their own.
 const PATIENCE: u64 = 600;
 
@@ -22,6 +24,11 @@ pub struct Address {
     pub host: String,
     /// For an engine over TLS.
     pub tls: Option<Tls>,
+    /// Whether the engine does not see the launcher's directories, so that containers get the monitor by upload and
+    /// link by URL; none: unless it is on a Unix socket.
+    pub upload: Option<bool>,
+    /// What people call the host behind it.
+    pub node: Option<String>,
 }
 
 /// Who we are to an engine over TLS, and whom we believe.
@@ -47,7 +54,12 @@ impl Address {
             cert: dir.join("cert.pem"),
             key: dir.join("key.pem"),
         });
-        Self { host: host.unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned()), tls }
+        Self {
+            host: host.unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned()),
+            tls,
+            upload: None,
+            node: None,
+        }
     }
 }
 
@@ -55,12 +67,14 @@ impl Address {
 #[derive(Debug)]
 pub(super) struct Engine {
     address: Address,
+    /// What an upload brings.
+    pub(super) source: Option<Source>,
     client: Mutex<Option<Client>>,
 }
 
 impl Engine {
-    pub(super) fn new(address: Address) -> Self {
-        Self { address, client: Mutex::default() }
+    pub(super) fn new(address: Address, source: Option<Source>) -> Self {
+        Self { address, source, client: Mutex::default() }
     }
 
     /// The client, with the version that engine and we both speak.
@@ -80,8 +94,18 @@ impl Engine {
         Ok(kept.insert(client).clone())
     }
 
+    /// What people call the host behind it.
+    pub(super) fn node(&self) -> Option<&str> {
+        self.address.node.as_deref()
+    }
+
+    /// Whether containers get the monitor by upload.
+    pub(super) fn uploads(&self) -> bool {
+        self.address.upload.unwrap_or_else(|| !self.address.host.starts_with("unix://"))
+    }
+
     fn connect(&self) -> Result<Client, Error> {
-        let Address { host, tls } = &self.address;
+        let Address { host, tls, .. } = &self.address;
         match tls {
             Some(Tls { ca, cert, key }) => {
                 Client::connect_with_ssl(host, key, cert, ca, PATIENCE, API_DEFAULT_VERSION)

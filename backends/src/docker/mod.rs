@@ -14,22 +14,26 @@
 mod arguments;
 mod containers;
 mod engine;
+mod events;
 mod exec;
 mod images;
 mod policy;
 mod spec;
+mod upload;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
-use wharf_core::backend::{Backend, HostContext, HostError, HostFunction, HostModule};
+use tokio::sync::mpsc;
+use wharf_core::backend::{Backend, Heard, HostContext, HostError, HostFunction, HostModule};
 use wharf_core::hook::HookErrorKind;
 
 use arguments::read;
 pub use engine::{Address, Tls};
 use engine::{Engine, within};
 pub use spec::SOCKET;
+pub use upload::Source;
 
 /// One engine.
 #[derive(Debug, Clone)]
@@ -83,8 +87,9 @@ const FUNCTIONS: &[HostFunction] = &[
 
 impl Docker {
     /// The engine at that address, under that backend name: `docker`, or `docker/INSTANCE` where there are several.
-    pub fn new(name: impl Into<String>, address: Address) -> Self {
-        Self { name: name.into(), engine: Arc::new(Engine::new(address)) }
+    /// Without a source it can start nothing on an engine that needs uploads.
+    pub fn new(name: impl Into<String>, address: Address, source: Option<Source>) -> Self {
+        Self { name: name.into(), engine: Arc::new(Engine::new(address, source)) }
     }
 }
 
@@ -110,6 +115,10 @@ impl Backend for Docker {
 
     fn module(&self) -> Option<Arc<dyn HostModule>> {
         Some(Arc::new(self.clone()))
+    }
+
+    async fn watch(&self, heard: &mpsc::UnboundedSender<Heard>) {
+        events::watch(&self.engine, heard).await;
     }
 }
 

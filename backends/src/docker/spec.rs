@@ -8,22 +8,24 @@
 //! ```
 //!
 //! The directory of the socket is mounted, not the socket: a launcher that is started again makes a new one in it. So
-//! the link needs no network, and the launcher may come and go.
+//! the link needs no network, and the launcher may come and go. An engine that does not see these directories gets the
+//! first two by [`upload`](super::upload), and the container links by URL.
 
 use std::collections::HashMap;
 use std::path::Path;
 
-use bollard::models::{ContainerCreateBody, HostConfig, RestartPolicy, RestartPolicyNameEnum};
+use bollard::models::{ContainerCreateBody, HostConfig, Mount, RestartPolicy, RestartPolicyNameEnum};
 use wharf_core::backend::HostError;
 use wharf_core::hook::HookErrorKind;
 
-use super::arguments::Create;
+use super::arguments::{Create, Monitor};
 use super::policy::{Policy, bind};
+use super::upload;
 
 /// The label that makes a container a session's.
 pub(super) const LABEL: &str = "io.wharf.session";
 /// Where all that is ours lies in a container.
-const PLACE: &str = "/run/wharf";
+pub(super) const PLACE: &str = "/run/wharf";
 /// Where containers find the launcher's socket, as it stands in the addresses of every session.
 pub const SOCKET: &str = "/run/wharf/link/sock";
 /// Least memory that an engine takes.
@@ -47,18 +49,32 @@ fn link_dir(session_dir: &str) -> Result<String, HostError> {
         .ok_or_else(|| HostError::new(HookErrorKind::Misconfigured, "the launcher has no local socket"))
 }
 
-/// The whole description for the engine.
-pub(super) fn body(create: &Create, policy: &Policy) -> Result<ContainerCreateBody, HostError> {
+/// What a container gets of the launcher's own directories.
+fn launcher_mounts(monitor: &Monitor) -> Result<Vec<Mount>, HostError> {
+    let program = monitor.argv.first().ok_or_else(|| wrong("monitor has to be the request's monitor"))?;
+    Ok(vec![
+        bind(program, &format!("{PLACE}/bin/wharf-monitor"), true),
+        bind(&format!("{}/mount", monitor.dir), &format!("{PLACE}/session"), true),
+        bind(&link_dir(&monitor.dir)?, &format!("{PLACE}/link"), true),
+    ])
+}
+
+/// The whole description for the engine; `uploads` when it does not see the launcher's directories.
+pub(super) fn body(
+    create: &Create,
+    policy: &Policy,
+    uploads: bool,
+) -> Result<ContainerCreateBody, HostError> {
     policy.check_image(&create.image)?;
     let network = create.network.as_deref().unwrap_or("none");
     policy.check_network(network)?;
     let monitor = &create.monitor;
-    let program = monitor.argv.first().ok_or_else(|| wrong("monitor has to be the request's monitor"))?;
-    let mut mounts = vec![
-        bind(program, &format!("{PLACE}/bin/wharf-monitor"), true),
-        bind(&format!("{}/mount", monitor.dir), &format!("{PLACE}/session"), true),
-        bind(&link_dir(&monitor.dir)?, &format!("{PLACE}/link"), true),
-    ];
+    let mut mounts = if uploads {
+        upload::check_addresses(Path::new(&monitor.dir))?;
+        Vec::new()
+    } else {
+        launcher_mounts(monitor)?
+    };
     mounts.extend(policy.mounts(&create.mounts)?);
     if create.memory.is_some_and(|memory| memory < LEAST_MEMORY) {
         return Err(wrong("memory has to be 6MiB or more"));
@@ -76,7 +92,8 @@ pub(super) fn body(create: &Create, policy: &Policy) -> Result<ContainerCreateBo
     let tmpfs = HashMap::from([(PLACE.to_owned(), "rw,nosuid,nodev,noexec,mode=1777,size=1m".to_owned())]);
     let host = HostConfig {
         mounts: Some(mounts),
-        tmpfs: Some(tmpfs),
+        // It would hide what is uploaded.
+        tmpfs: (!uploads).then_some(tmpfs),
         memory: create.memory,
         // The same as the memory: none beyond it.
         memory_swap: create.memory,

@@ -44,7 +44,7 @@ fn body(config: Value, more: Value) -> Result<Value, (HookErrorKind, String)> {
     arguments.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let create: Create = read(arguments).map_err(|error| (error.kind, error.message))?;
     Policy::of(&context(config))
-        .and_then(|policy| spec::body(&create, &policy))
+        .and_then(|policy| spec::body(&create, &policy, false))
         .map(|body| serde_json::to_value(body).unwrap())
         .map_err(|error| (error.kind, error.message))
 }
@@ -104,7 +104,8 @@ fn what_a_caller_says_is_not_believed_beyond_the_config() {
 async fn an_engine_that_is_not_there_is_unavailable_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let host = format!("unix://{}/none.sock", dir.path().display());
-    let docker = Docker::new("docker", Address { host, tls: None });
+    let address = Address { host, tls: None, upload: None, node: None };
+    let docker = Docker::new("docker", address, None);
     assert!(docker.probe().await.unwrap_err().contains("none.sock"));
     for (function, arguments) in [
         ("inspect", json!({"ids": ["k3v9x2m7q4t8w1z6b5n0"]})),

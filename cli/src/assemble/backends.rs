@@ -3,17 +3,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wharf_backends::docker::{Address, Docker, Tls};
+use wharf_backends::docker::{Address, Docker, Source, Tls};
 use wharf_backends::shell::Shell;
 use wharf_backends::slurm::{Cluster, Slurm};
 use wharf_core::backend::Backend;
 
 use crate::config::{self, Backends};
 
-/// All of them.
-pub(crate) fn all(config: &Backends) -> Vec<Arc<dyn Backend>> {
+/// All of them. A bench has no monitor and no sessions to bring to other hosts: it names no source.
+pub(crate) fn all(config: &Backends, source: Option<&Source>) -> Vec<Arc<dyn Backend>> {
     let mut all: Vec<Arc<dyn Backend>> = vec![Arc::new(Shell)];
-    all.extend(docker(config));
+    all.extend(docker(config, source));
     all.extend(slurm(config));
     all
 }
@@ -41,24 +41,25 @@ fn slurm(config: &Backends) -> Vec<Arc<dyn Backend>> {
 }
 
 /// Every engine under its name; without any, the one that every client of Docker would use.
-fn docker(config: &Backends) -> Vec<Arc<dyn Backend>> {
+fn docker(config: &Backends, source: Option<&Source>) -> Vec<Arc<dyn Backend>> {
     if config.docker.is_empty() {
-        return vec![Arc::new(Docker::new("docker", Address::standard()))];
+        return vec![Arc::new(Docker::new("docker", Address::standard(), source.cloned()))];
     }
     let backend = |(name, engine): (&String, &config::Docker)| -> Arc<dyn Backend> {
-        Arc::new(Docker::new(format!("docker/{name}"), address(engine)))
+        Arc::new(Docker::new(format!("docker/{name}"), address(name, engine), source.cloned()))
     };
     config.docker.iter().map(backend).collect()
 }
 
-fn address(engine: &config::Docker) -> Address {
+fn address(name: &str, engine: &config::Docker) -> Address {
+    let node = Some(engine.nodes.first().map_or_else(|| name.to_owned(), Clone::clone));
     if engine.host.is_empty() {
-        return Address::standard();
+        return Address { node, upload: engine.upload, ..Address::standard() };
     }
     let tls = (!engine.tls_cert.as_os_str().is_empty()).then(|| Tls {
         ca: engine.tls_ca.clone(),
         cert: engine.tls_cert.clone(),
         key: engine.tls_key.clone(),
     });
-    Address { host: engine.host.clone(), tls }
+    Address { host: engine.host.clone(), tls, upload: engine.upload, node }
 }

@@ -151,7 +151,9 @@ pub(crate) async fn assemble(plan: Plan, owner: User) -> Result<Assembled, Assem
     ];
     addresses.extend(plan.advertise.iter().cloned());
     addresses.extend(server.addresses().into_iter().filter(|address| address.starts_with("http")));
-    let backends = backends::all(&plan.backends);
+    let source =
+        wharf_backends::docker::Source { monitor: monitor.clone(), sessions: plan.data_dir.join("sessions") };
+    let backends = backends::all(&plan.backends, Some(&source));
     let hooks = Hooks::new(HooksConfig {
         template_dirs: plan.template_dirs,
         builtin: wharf_hooks::builtin(),

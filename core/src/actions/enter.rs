@@ -1,6 +1,6 @@
-//! Entering a session: connect, attach, tunnel, exec, and dropping who is in.
+//! Entering a session: connect, attach, tunnel, exec; who is in, and dropping them.
 
-use wharf_protocol::api::{Access, Role};
+use wharf_protocol::api::{Access, OpenStream, Role};
 use wharf_protocol::{ErrorCode, Problem, SessionId};
 
 use super::{Target, ended, terminating};
@@ -42,9 +42,11 @@ impl Launcher {
                 }
                 (Verb::Attach(asked.min(granted)), asked.min(granted))
             }
-            Verb::See | Verb::Connect | Verb::Tunnel | Verb::Exec | Verb::Own => (verb, granted),
+            Verb::See | Verb::Connect | Verb::Tunnel | Verb::Application | Verb::Exec | Verb::Own => {
+                (verb, granted)
+            }
         };
-        let guard = self.inner.streams.enter(id, by, verb);
+        let guard = self.inner.streams.enter(id, by, verb, self.inner.clock.now());
         Ok(Entry::new(self.inner.present(&view), by.user.clone(), role, view.record.tty, guard))
     }
 
@@ -55,6 +57,15 @@ impl Launcher {
     pub async fn access(&self, by: &Actor, id: &SessionId) -> Result<Access, Problem> {
         let (_, rights) = self.find(by, id, Verb::See).await?;
         Ok(Access { own: rights.own, role: rights.enter, exec: rights.exec })
+    }
+
+    /// Who is in: the streams that `connections` counts.
+    ///
+    /// # Errors
+    /// `forbidden`.
+    pub async fn open_streams(&self, by: &Actor, id: &SessionId) -> Result<Vec<OpenStream>, Problem> {
+        self.find(by, id, Verb::Own).await?;
+        Ok(self.inner.streams.list(id))
     }
 
     /// Drops all users, or one; the session goes on. The number of streams cut.

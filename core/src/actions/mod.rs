@@ -7,6 +7,7 @@ mod list;
 mod logs;
 mod monitors;
 mod params;
+mod passes;
 mod purge;
 mod shares;
 mod sign_in;
@@ -29,6 +30,7 @@ use crate::streams::Change;
 use crate::telling::Word;
 
 pub(crate) use logs::keep_logs;
+pub(crate) use passes::Ticket;
 
 /// A session that was found: live with its driver, or ended.
 #[derive(Debug)]

@@ -34,7 +34,11 @@ impl Launcher {
     /// # Errors
     /// `unauthenticated`.
     pub async fn authenticate(&self, token: &str) -> Result<Actor, Problem> {
-        let record = self.token_record(token).await?;
+        Ok(self.actor_of(self.token_record(token).await?))
+    }
+
+    /// Who the bearer of that token is.
+    pub(super) fn actor_of(&self, record: TokenRecord) -> Actor {
         let standing = match record.scope {
             Scope::Full => Standing::Owner,
             Scope::Read => Standing::Reader,
@@ -45,7 +49,7 @@ impl Launcher {
                 Standing::Guest { groups, share: record.share }
             }
         };
-        Ok(Actor { user: record.user, standing, token: Some(record.id) })
+        Actor { user: record.user, standing, token: Some(record.id) }
     }
 
     /// What is known of that token.

@@ -17,9 +17,6 @@ pub(crate) fn is_name(name: &str) -> bool {
 
 /// Reads one endpoint.
 pub(crate) fn read(name: &str, at: &At, node: &Node, out: &mut Vec<Finding>) -> Option<EndpointDeclared> {
-    if !is_name(name) || name.contains("--") {
-        out.push(at.error("name", format!("\"{name}\": names of endpoints are a-z, 0-9 and single -")));
-    }
     let mut section = Section::new(format!("[connect.{name}]"), node, out);
     let kind = section.take("kind");
     let port = section.take("port");
@@ -69,5 +66,10 @@ pub(crate) fn read(name: &str, at: &At, node: &Node, out: &mut Vec<Finding>) -> 
         }
         (_, _, _) => {}
     }
-    Some(EndpointDeclared { name: name.to_owned(), kind, port, socket })
+    let endpoint = EndpointDeclared { name: name.to_owned(), kind, port, socket };
+    if !endpoint.is_named_well() {
+        let words = "names of endpoints are a-z, then a-z, 0-9 and single -, at most 31 in all";
+        out.push(at.error("name", format!("\"{name}\": {words}")));
+    }
+    Some(endpoint)
 }

@@ -9,7 +9,7 @@ mod tokens;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -17,7 +17,7 @@ use wharf_protocol::monitor::LINK_PATH;
 use wharf_protocol::{ErrorCode, Problem};
 
 use crate::problem::Refused;
-use crate::{App, gateway, guard, page};
+use crate::{App, gateway, guard, page, relay};
 
 #[derive(Debug, OpenApi)]
 #[openapi(info(
@@ -37,6 +37,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(sessions::extend))
         .routes(routes!(sessions::history))
         .routes(routes!(sessions::disconnect))
+        .routes(routes!(sessions::connections))
         .routes(routes!(streams::connect))
         .routes(routes!(streams::exec, streams::exec_stream))
         .routes(routes!(streams::attach))
@@ -73,6 +74,9 @@ pub(crate) fn router(app: App) -> Router {
         .route("/readyz", get(administration::readyz))
         .route("/", get(page::file))
         .route("/favicon.ico", get(page::file))
+        .route("/s/{id}/{endpoint}", any(relay::by_path))
+        .route("/s/{id}/{endpoint}/", any(relay::by_path))
+        .route("/s/{id}/{endpoint}/{*rest}", any(relay::by_path))
         .route("/redeem", post(sign_in::redeem))
         .route("/login", post(sign_in::login))
         .method_not_allowed_fallback(async || {
@@ -85,5 +89,6 @@ pub(crate) fn router(app: App) -> Router {
         .route(LINK_PATH, get(gateway::link))
         .merge(guarded)
         .layer(middleware::map_response(crate::problem::shape))
+        .layer(middleware::from_fn_with_state(app.clone(), relay::by_host))
         .with_state(app)
 }

@@ -9,8 +9,8 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use wharf_core::{ListFilter, WaitFor};
 use wharf_protocol::api::{
-    DisconnectRequest, Disconnected, ExtendRequest, Extended, HistoryEntry, Page, ParamsAnswer, StartRequest,
-    TerminateRequest,
+    DisconnectRequest, Disconnected, ExtendRequest, Extended, HistoryEntry, OpenStream, Page, ParamsAnswer,
+    StartRequest, TerminateRequest,
 };
 use wharf_protocol::{Problem, Session, State as SessionState};
 
@@ -227,6 +227,20 @@ pub(super) async fn history(
 ) -> Result<Json<Page<HistoryEntry>>, Refused> {
     let paging = Paging::only(query)?;
     Ok(Json(paging.cut_grown(app.launcher.history(caller.actor()?, &id).await?)?))
+}
+
+/// Who is in a session, for its owner
+#[utoipa::path(get, path = "/api/v1/sessions/{id}/connections", tag = "sessions",
+    params(("id" = String, Path), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = Page<OpenStream>)))]
+pub(super) async fn connections(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id,
+    query: Query,
+) -> Result<Json<Page<OpenStream>>, Refused> {
+    let paging = Paging::only(query)?;
+    Ok(Json(paging.cut_grown(app.launcher.open_streams(caller.actor()?, &id).await?)?))
 }
 
 /// Drop all users, or one

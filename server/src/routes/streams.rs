@@ -28,6 +28,7 @@ use crate::extract::{Body, Id, Last, Query};
 use crate::guard::{Caller, base};
 use crate::listen::Peer;
 use crate::problem::Refused;
+use crate::relay;
 use crate::streams::{self, Kind};
 
 /// Most bytes of each stream of an exec's answer.
@@ -63,30 +64,38 @@ pub(super) async fn connect(
         Problem::new(ErrorCode::EndpointFailed, "the session's monitor gave no list of endpoints")
     })?;
     let base = base(&app, peer, &headers);
-    let base = base.strip_prefix("http").map_or(base.clone(), |rest| format!("ws{rest}"));
+    let streams = base.strip_prefix("http").map_or(base.clone(), |rest| format!("ws{rest}"));
+    let mut expires_at = None;
     let role = if request.role == Some(Role::View) { "?role=view" } else { "" };
     let endpoints: Vec<Endpoint> = declared
         .into_iter()
         .take(64)
+        // A monitor belongs to its user: a name becomes part of an address only if it can be nothing else.
+        .filter(|endpoint| endpoint.is_named_well())
         .filter(|endpoint| request.endpoint.as_ref().is_none_or(|wanted| *wanted == endpoint.name))
-        .map(|endpoint| {
-            let place = if endpoint.kind == EndpointKind::Tty {
-                format!("attach{role}")
-            } else {
-                format!("tunnel/{}", endpoint.name)
+        .map(|EndpointDeclared { name, kind, .. }| {
+            let origin =
+                (kind == EndpointKind::Http).then(|| relay::origin(&app, &base, &name, &id)).flatten();
+            let url = match (kind, origin) {
+                (EndpointKind::Http, Some(origin)) => {
+                    let (ticket, until) = app.launcher.ticket(actor, &id, &name);
+                    expires_at = Some(until);
+                    relay::entrance(&origin, &ticket)
+                }
+                (EndpointKind::Http, None) if base.starts_with("http") => format!("{base}/s/{id}/{name}/"),
+                (EndpointKind::Tty, _) => format!("{streams}/api/v1/sessions/{id}/attach{role}"),
+                (EndpointKind::Http | EndpointKind::Tcp | EndpointKind::Vnc, _) => {
+                    format!("{streams}/api/v1/sessions/{id}/tunnel/{name}")
+                }
             };
-            Endpoint {
-                url: format!("{base}/api/v1/sessions/{id}/{place}"),
-                name: endpoint.name,
-                kind: endpoint.kind,
-            }
+            Endpoint { name, kind, url }
         })
         .collect();
     if let Some(wanted) = request.endpoint.filter(|_| endpoints.is_empty()) {
         let detail = format!("the session has no endpoint {:?}", wanted.escape_debug().to_string());
         return Err(Problem::new(ErrorCode::UnknownEndpoint, detail).into());
     }
-    Ok(Json(Connection { endpoints, expires_at: None }))
+    Ok(Json(Connection { endpoints, expires_at }))
 }
 
 /// Run a program in a session

@@ -192,9 +192,11 @@ async fn connect_and_exec_by_request() {
     let connect = format!("POST /api/v1/sessions/{id}/connect");
     let answer = wharf.ask(&connect, Some(json!({}))).await.expect(200);
     let base = format!("ws://{}/api/v1/sessions/{id}", wharf.at);
-    assert_eq!(answer["endpoints"][0]["url"], format!("{base}/tunnel/web"));
+    let web = answer["endpoints"][0]["url"].as_str().unwrap();
+    let origin = format!("http://web--{id}.localhost:{}/.wharf/enter?ticket=", wharf.at.port());
+    assert!(web.starts_with(&origin), "{web}");
     assert_eq!(answer["endpoints"][1]["url"], format!("{base}/attach"));
-    assert!(answer["expires_at"].is_null());
+    assert!(answer["expires_at"].is_string());
     wharf.ask(&connect, Some(json!({"endpoint": "nope"}))).await.refused(404, "unknown_endpoint");
     let exec = format!("POST /api/v1/sessions/{id}/exec");
     let answer = wharf.ask(&exec, Some(json!({"argv": ["cat"], "stdin": "caf\u{e9}"}))).await.expect(200);

@@ -61,7 +61,7 @@ fn target(word: &str) -> Target {
 fn bench(context: &Context, word: &str) -> Outcome<Bench> {
     let owner = user::current();
     let config = config::load(&context.global)?.0;
-    let backends = crate::assemble::backends::all(&config.backends);
+    let backends = crate::assemble::backends::all(&config.backends, None);
     let config = BenchConfig {
         template_dirs: config.templates.dirs,
         builtin: wharf_hooks::builtin(),
@@ -110,7 +110,7 @@ mod tests {
     /// The bench knows backends' functions by a table of its own.
     #[test]
     fn every_function_of_a_backend_is_in_the_bench_s_table() {
-        for backend in crate::assemble::backends::all(&config::Backends::default()) {
+        for backend in crate::assemble::backends::all(&config::Backends::default(), None) {
             let module = backend.module().expect("it has one");
             let mut functions: Vec<&str> = module.functions().iter().map(|function| function.name).collect();
             let items = wharf_hooks::bench::API.iter().filter(|item| item.table == module.name());

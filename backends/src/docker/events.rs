@@ -1,0 +1,77 @@
+//! What the engine says by itself: that a session's container ended or was removed.
+//!
+//! ```text
+//! ask the engine's own time ─▶ subscribe from there on ─▶ "missed": list now ─▶ die, destroy ─▶ that job
+//!            ▲                                                                         │
+//!            └──────────── a pause, longer each time ◀──── the connection broke ◀──────┘
+//! ```
+//!
+//! Events are only heard while connected. So after each connection all jobs are asked about, and since the engine
+//! repeats what happened from the named time on, nothing falls between the list and the first event.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use bollard::models::EventMessage;
+use bollard::query_parameters::EventsOptions;
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
+use wharf_core::backend::Heard;
+
+use super::engine::{Engine, words};
+use super::spec::LABEL;
+
+/// Between two attempts, at first and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+
+/// Listens for as long as it is polled.
+pub(super) async fn watch(engine: &Engine, heard: &mpsc::UnboundedSender<Heard>) {
+    let mut pause = PAUSES.0;
+    loop {
+        let began = Instant::now();
+        if let Some(since) = now(engine).await {
+            listen(engine, since, heard).await;
+        }
+        if began.elapsed() > PAUSES.1 {
+            pause = PAUSES.0;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+/// The engine's own time, which need not be ours, in the form that it takes as a beginning: whole seconds.
+async fn now(engine: &Engine) -> Option<String> {
+    let told = engine.client().await.ok()?.info().await.ok()?.system_time?;
+    let time: jiff::Timestamp = told.parse().ok()?;
+    Some(time.as_second().to_string())
+}
+
+/// Until the connection breaks.
+async fn listen(engine: &Engine, since: String, heard: &mpsc::UnboundedSender<Heard>) {
+    let Ok(client) = engine.client().await else { return };
+    let only = |name: &str, value: &str| (name.to_owned(), vec![value.to_owned()]);
+    let filters = HashMap::from([only("type", "container"), only("label", LABEL)]);
+    let options = EventsOptions { since: Some(since), filters: Some(filters), ..Default::default() };
+    let mut events = std::pin::pin!(client.events(Some(options)));
+    let _ = heard.send(Heard::Missed);
+    while let Some(event) = events.next().await {
+        match event.map(over) {
+            Ok(Some(job)) => drop(heard.send(Heard::Job(job))),
+            Ok(None) => {}
+            Err(error) => return tracing::debug!(error = words(&error), "the engine's events broke off"),
+        }
+    }
+}
+
+/// The job that may be over: a container's label is its session, and that is its name.
+fn over(event: EventMessage) -> Option<String> {
+    match event.action?.as_str() {
+        // Podman has words of its own.
+        "die" | "died" | "destroy" | "remove" => event.actor?.attributes?.remove(LABEL),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
