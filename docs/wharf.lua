@@ -410,6 +410,24 @@ function re.find(text, pattern) end
 ---@return wharf.Captures[]
 function re.all(text, pattern) end
 
+---@class wharf.api.units
+units = {}
+
+---Seconds of a duration as parameters of that type come: `1h 30m`.
+---@param text string
+---@return number
+function units.seconds(text) end
+
+---Bytes of a size as parameters of that type come: `4GiB`.
+---@param text string
+---@return number
+function units.bytes(text) end
+
+---Seconds since 1970 as results want a time.
+---@param seconds number
+---@return string
+function units.time(seconds) end
+
 ---@class wharf.api.log
 log = {}
 

@@ -7,7 +7,7 @@
 //!
 //! Reading and writing are tasks of their own: a session that takes no input must not keep its output back.
 
-use std::io::{self, Read as _};
+use std::io::{self, IsTerminal as _, Read as _};
 use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
@@ -16,6 +16,7 @@ use wharf_protocol::{ErrorCode, Problem};
 
 use crate::client::stream::{Incoming, Receiver, Sender};
 use crate::failure::{Failure, Outcome};
+use crate::output::escape;
 use crate::terminal::{self, Leave, Raw};
 
 /// Bytes read from standard input at once.
@@ -105,6 +106,13 @@ pub(crate) async fn run(mut sender: Sender, mut receiver: Receiver, plan: Plan) 
                 Some(Incoming::Control(ServerControl::Exit(exit))) => break Ended::Exit(exit),
                 Some(Incoming::Control(ServerControl::Error(problem))) => return Err(problem.into()),
                 Some(Incoming::Control(ServerControl::Eof(_))) => {}
+                Some(Incoming::Control(ServerControl::Notice(notice))) => {
+                    // In the middle of a program's screen, on a line of its own.
+                    if plan.tty && io::stderr().is_terminal() {
+                        let line = format!("\r\n[wharf: {}]\r\n", escape::line(&notice.message));
+                        write(&mut io::stderr().lock(), line.as_bytes())?;
+                    }
+                }
                 None => {
                     return Err(Problem::new(ErrorCode::Unreachable, "the launcher closed the stream").into());
                 }

@@ -190,6 +190,16 @@ impl Driver {
                     self.inner.ask_soon(&self.session.record.template, false);
                 }
                 Effect::Tell(hook) => self.tell(hook),
+                Effect::Notify(mut notice) => {
+                    let record = &self.session.record;
+                    let more = self.inner.template(&record.template);
+                    if more.is_some_and(|template| template.hooks.contains(&Hook::Extend)) {
+                        notice
+                            .message
+                            .push_str(&format!("; for more time: wharf extend {} --by 1h", record.id));
+                    }
+                    self.inner.streams.notify(&record.id, &notice);
+                }
                 Effect::ReviewStreams => {
                     self.inner.streams.review(&self.session.record, self.inner.clock.now());
                     let _ = self.mail.send(Command::Touch);

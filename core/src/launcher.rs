@@ -103,6 +103,11 @@ impl Entry {
     pub async fn cut(&self) -> Problem {
         self.guard.cut().await
     }
+
+    /// What whoever is in the session is told, the newest word.
+    pub fn notices(&self) -> tokio::sync::watch::Receiver<Option<wharf_protocol::Notice>> {
+        self.guard.notices()
+    }
 }
 
 /// Why a monitor is not taken in.

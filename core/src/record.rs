@@ -15,6 +15,8 @@ use wharf_protocol::monitor::{Incarnation, Limits, SnapshotShare};
 use wharf_protocol::session::{Params, Tags};
 use wharf_protocol::{End, EndCause, JobState, Phase, Reason, SessionId, ShareId, State, Time};
 
+use crate::state::limit::Warned;
+
 /// All that is durable of one session.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -158,6 +160,9 @@ pub struct JobRecord {
     pub starts_at: Option<Time>,
     /// When its limit ends it.
     pub ends_at: Option<Time>,
+    /// The last warning of that.
+    #[serde(default)]
+    pub warned: Option<Warned>,
     /// When it was first seen running, for `timeouts.register`.
     pub running_since: Option<Time>,
     /// How often the scheduler restarted it.

@@ -1,4 +1,4 @@
-//! Users' streams that are open now: who they are of, and how they are cut.
+//! Users' streams that are open now: who they are of, how they are told something, and how they are cut.
 //!
 //! The bytes never come by here; a stream only holds a [`Guard`] and watches it. Cut for four reasons:
 //! disconnect, a share that is withdrawn or over, a token that is revoked, and the session's end.
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use wharf_protocol::api::{OpenStream, Role, StreamKind};
-use wharf_protocol::{ErrorCode, Problem, SessionId, Time, TokenId};
+use wharf_protocol::{ErrorCode, Notice, Problem, SessionId, Time, TokenId};
 
 use crate::actor::{Actor, Verb};
 use crate::record::Record;
@@ -52,6 +52,7 @@ struct Stream {
     /// Execs are neither counted nor cut by a disconnect, and a request to an application only when it lasts.
     counts: bool,
     cut: watch::Sender<Option<Problem>>,
+    told: watch::Sender<Option<Notice>>,
 }
 
 impl Stream {
@@ -91,8 +92,9 @@ impl Streams {
     /// Lets one in.
     pub(crate) fn enter(&self, id: &SessionId, actor: &Actor, verb: Verb, since: Time) -> Guard {
         let (cut, cutting) = watch::channel(None);
+        let (told, telling) = watch::channel(None);
         let counts = matches!(verb, Verb::Attach(_) | Verb::Tunnel);
-        let stream = Stream { actor: actor.clone(), verb, since, endpoint: None, counts, cut };
+        let stream = Stream { actor: actor.clone(), verb, since, endpoint: None, counts, cut, told };
         let mut open = self.open();
         open.next += 1;
         let number = open.next;
@@ -101,7 +103,7 @@ impl Streams {
         if counts {
             (self.on_change)(id, Change::Entered, &actor.user);
         }
-        Guard { streams: self.clone(), id: id.clone(), number, cutting }
+        Guard { streams: self.clone(), id: id.clone(), number, cutting, telling }
     }
 
     /// How many count for that session.
@@ -159,6 +161,13 @@ impl Streams {
         })
     }
 
+    /// Tells all who are in a session; of two words that come together the later one counts.
+    pub(crate) fn notify(&self, id: &SessionId, notice: &Notice) {
+        for stream in self.open().by_session.get(id).into_iter().flat_map(HashMap::values) {
+            stream.told.send_replace(Some(notice.clone()));
+        }
+    }
+
     /// Cuts those whose right is no longer there.
     pub(crate) fn review(&self, record: &Record, now: Time) {
         let problem = Problem::new(ErrorCode::Forbidden, "the share is withdrawn or over");
@@ -191,6 +200,7 @@ pub(crate) struct Guard {
     id: SessionId,
     number: u64,
     cutting: watch::Receiver<Option<Problem>>,
+    telling: watch::Receiver<Option<Notice>>,
 }
 
 impl std::fmt::Debug for Guard {
@@ -231,6 +241,13 @@ impl Guard {
             Ok(problem) => problem.clone().unwrap_or_else(|| Problem::new(ErrorCode::Internal, "cut")),
             Err(_) => Problem::new(ErrorCode::SessionEnded, "the session is over"),
         }
+    }
+}
+
+impl Guard {
+    /// What whoever is in the session is told from now on.
+    pub(crate) fn notices(&self) -> watch::Receiver<Option<Notice>> {
+        self.telling.clone()
     }
 }
 

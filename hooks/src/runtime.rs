@@ -247,8 +247,16 @@ impl Hooks {
             .as_ref()
             .map_or_else(|| deadline.saturating_duration_since(Instant::now()), |_| call.deadline);
         if let Value::Object(members) = &mut call.request {
+            let mut config = version.template.config.clone();
+            // A rehearsal tries what a site may set; nobody else brings a configuration of his own.
+            if stage.is_some()
+                && let (Value::Object(known), Some(Value::Object(tried))) =
+                    (&mut config, members.remove("config"))
+            {
+                known.extend(tried);
+            }
             let mut add = |name: &str, value: Value| drop(members.insert(name.to_owned(), value));
-            add("config", version.template.config.clone());
+            add("config", config);
             add("trace_id", Value::String(call.trace.to_string()));
             add("deadline_ms", u64::try_from(left.as_millis()).unwrap_or(u64::MAX).into());
             add("dry_run", dry_run.into());

@@ -500,7 +500,7 @@ async fn the_table_of_the_host_api_is_what_scripts_see() {
         "",
         "function M.logs(req)\n\
          local seen = {}\n\
-         for name, found in { host = host, json = json, toml = toml, re = re, log = log, shell = shell } do\n\
+         for name, found in { host = host, json = json, toml = toml, re = re, units = units, log = log, shell = shell } do\n\
            for member in found do seen[#seen + 1] = name .. '.' .. member end\n\
          end\n\
          for name, found in { lines = lines, columns = columns, print = print, require = require } do seen[#seen + 1] = '.' .. name end\n\

@@ -23,4 +23,5 @@ pub mod time;
 pub use error::{ErrorCode, FieldError, Problem};
 pub use id::{SessionId, ShareId, TokenId, TraceId};
 pub use session::{End, EndCause, Job, JobState, Link, Phase, Reason, Session, State, StoppedBy};
+pub use stream::Notice;
 pub use time::{Dur, Time};

@@ -100,6 +100,17 @@ pub enum ServerControl {
     Error(Problem),
     /// No more data from the other side (tunnels); everything was said (logs).
     Eof(bool),
+    /// A word of the launcher to whoever is in the session; the stream goes on.
+    Notice(Notice),
+}
+
+/// Something to know while one is in a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// A stable word: `time_limit`.
+    pub code: String,
+    /// A sentence.
+    pub message: String,
 }
 
 /// How a program ended.

@@ -5,13 +5,14 @@ use std::time::Duration;
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use wharf_core::Entry;
 use wharf_link::{Frame, LinkReader, LinkStream, LinkWriter};
 use wharf_protocol::api::Role;
 use wharf_protocol::monitor::StreamOpen;
 use wharf_protocol::stream::{Channel, ClientControl, ExecStart, ServerControl};
-use wharf_protocol::{ErrorCode, Problem};
+use wharf_protocol::{ErrorCode, Notice, Problem};
 
 use crate::links::Link;
 
@@ -161,7 +162,7 @@ async fn run(
     let (reader, writer) = stream.split();
     let heard = Heard::new();
     tokio::select! {
-        over = outward(sink, reader, kind, &heard) => over,
+        over = outward(sink, reader, kind, &heard, entry.notices()) => over,
         over = inward(source, writer, entry.role, kind, &heard) => over,
     }
 }
@@ -227,12 +228,28 @@ enum Over {
 }
 
 /// From the monitor to the client.
-async fn outward(sink: &mut Sink, mut reader: LinkReader, kind: &Kind, heard: &Heard) -> Over {
+async fn outward(
+    sink: &mut Sink,
+    mut reader: LinkReader,
+    kind: &Kind,
+    heard: &Heard,
+    mut notices: watch::Receiver<Option<Notice>>,
+) -> Over {
     let patience = if *kind == Kind::Attach { STALLED } else { SILENCE };
     let mut ping = tokio::time::interval_at(Instant::now() + PING, PING);
     loop {
         let frame = tokio::select! {
             frame = reader.recv() => frame,
+            // A tunnel's bytes are an application's, and so are its words.
+            Ok(()) = notices.changed(), if !matches!(kind, Kind::Tunnel(_)) => {
+                let notice = notices.borrow_and_update().clone();
+                let Some(notice) = notice else { continue };
+                let text = serde_json::to_string(&ServerControl::Notice(notice)).unwrap_or_default();
+                if !send(sink, Message::Text(text.into()), patience).await {
+                    return Over::Gone;
+                }
+                continue;
+            }
             _ = ping.tick() => {
                 if heard.is_silent() || !send(sink, Message::Ping(bytes::Bytes::new()), patience).await {
                     return Over::Gone;
@@ -265,6 +282,8 @@ async fn outward(sink: &mut Sink, mut reader: LinkReader, kind: &Kind, heard: &H
                         return Over::Gone;
                     }
                 }
+                // A monitor has nothing to tell people beside its program's own words.
+                Ok(ServerControl::Notice(_)) => {}
                 Err(_) => return lost(),
             },
             Ok(None) if matches!(kind, Kind::Tunnel(_)) => return Over::Close(1000),

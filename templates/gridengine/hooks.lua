@@ -1,8 +1,6 @@
 -- Sessions as batch jobs of Grid Engine. A job carries the session's id as its name (-N) and is found by it.
 local hooks = {}
 
-local units = require "lib.units"
-
 -- What Grid Engine says when the master is away or slow: nobody can tell.
 local function is_absent(text)
   return re.test(text, "(?i)unable to contact|unable to send message|can't (connect|resolve)|got no connection|commlib|timeout|cl_com|communication error|no response")

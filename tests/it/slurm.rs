@@ -43,7 +43,10 @@ fn a_session_is_a_job_of_that_name_and_comment() {
     assert!(!environment.contains("WHARF_INSTANCE="), "the mark of a hook is in the session: {environment}");
     let logs = launcher.http().get(&format!("/sessions/{id}/logs"));
     assert!(logs.text().contains("hello from debug"), "{logs}");
-    // When its limit ends it is known once the scheduler was asked.
+    // Asked at once when a job begins, not at the beat of connected sessions.
+    launcher.await_session(&id, "its limit is known", Duration::from_secs(10), |session| {
+        session["job"]["ends_at"].is_string()
+    });
     let ended = launcher.terminate(&id, "20s");
     assert_eq!((&ended["state"], &ended["end"]["cause"]), (&json!("ended"), &json!("terminated")), "{ended}");
     slurm.await_job(&id, &["COMPLETED", "CANCELLED", "FAILED"]);

@@ -25,6 +25,7 @@ pub mod program;
 pub mod proxy;
 pub(crate) mod site;
 pub mod slurm;
+pub mod sshd;
 pub mod templates;
 pub mod wait;
 pub mod websocket;
@@ -40,6 +41,7 @@ pub use http::{Answer, Http};
 pub use launcher::{Home, Launcher};
 pub use proxy::Proxy;
 pub use slurm::Slurm;
+pub use sshd::Sshd;
 pub use templates::Template;
 pub use wait::{Probe, until};
 

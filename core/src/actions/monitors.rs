@@ -252,6 +252,7 @@ fn from_snapshot(
             position: None,
             starts_at: None,
             ends_at: None,
+            warned: None,
             running_since: None,
             restarts: admitted.claim.restarts,
             since: now,

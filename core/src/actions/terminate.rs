@@ -14,7 +14,7 @@ use crate::driver::{Command, Terminating};
 use crate::hook::{Hook, HookAnswer, HookError};
 use crate::launcher::{Launcher, Terminated};
 use crate::requests;
-use crate::state::Event;
+use crate::state::{Edit, Event};
 
 impl Launcher {
     /// Ends a session. Waits for the end as long as asked; for a pending one whose terminate hook runs, for the
@@ -122,7 +122,12 @@ impl Launcher {
         let changes = crate::effects::kept(id, inner.clock.now(), &run);
         let _ = inner.store.commit(changes).await;
         match run.outcome {
-            Ok(HookAnswer::Extend(ends_at)) => Ok(ends_at),
+            Ok(HookAnswer::Extend(ends_at)) => {
+                let event = Event::Edit { by: by.user.clone(), edit: Edit::Extend(ends_at) };
+                // Given it is, whether or not it can be written down; the scheduler tells of it again.
+                let _ = super::params::ask(&handle, event).await;
+                Ok(ends_at)
+            }
             Ok(_) => Err(Problem::new(ErrorCode::HookFailed, "the extend hook gave no time")),
             Err(error) => Err(from_hook(Hook::Extend, &error, Some(&run.trace.id))),
         }

@@ -200,7 +200,8 @@ fn act(world: &mut World, effects: &[Effect]) {
             | Effect::PushSnapshot
             | Effect::AskStatus
             | Effect::Tell(_)
-            | Effect::ReviewStreams => {}
+            | Effect::ReviewStreams
+            | Effect::Notify(_) => {}
         }
     }
 }

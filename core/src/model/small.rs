@@ -132,6 +132,7 @@ impl Small {
             position: None,
             starts_at: None,
             ends_at: None,
+            warned: None,
             running_since: job.seen_running.then_some(now()),
             restarts: job.restarts,
             since: now(),

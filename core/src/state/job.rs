@@ -20,6 +20,7 @@ impl Work {
             Stage::Pending { .. } => {}
             Stage::Running { interrupted } => {
                 self.keep(report);
+                self.arm_limit();
                 match self.step.session.link {
                     LinkState::Lost { .. } | LinkState::None => {
                         self.reported_lost(asked, report, interrupted.map(|was| was.at));
@@ -51,7 +52,10 @@ impl Work {
                 job.running_since.get_or_insert(now);
             }
             // Back in the queue: its monitor has the whole time again.
-            JobState::Queued | JobState::Held => job.running_since = None,
+            JobState::Queued | JobState::Held => {
+                job.running_since = None;
+                job.ends_at = report.ends_at;
+            }
             JobState::Starting
             | JobState::Completing
             | JobState::Ended

@@ -89,6 +89,7 @@ fn events() -> Vec<(&'static str, Event)> {
         ("`max_lifetime` is over", Event::Due(Due::Lifetime)),
         ("`idle_timeout` is over", Event::Due(Due::Idle)),
         ("a share expires", Event::Due(Due::Share)),
+        ("its job's time limit is near", Event::Due(Due::Limit)),
         (
             "parameters or shares change",
             Event::Edit {
@@ -127,11 +128,12 @@ fn kind(event: &Event) -> u32 {
             Due::Lifetime => 19,
             Due::Idle => 20,
             Due::Share => 21,
+            Due::Limit => 22,
         },
-        Event::Progress(_) => 22,
+        Event::Progress(_) => 23,
     }
 }
-const KINDS: u32 = 23;
+const KINDS: u32 = 24;
 
 /// Where a session is, in the words of the documentation.
 fn place(session: &Session) -> String {
@@ -176,6 +178,7 @@ fn deed(effect: &Effect) -> Option<String> {
         Effect::AskStatus => "ask for its status".to_owned(),
         Effect::Tell(hook) => format!("run the {} hook", hook.as_str()),
         Effect::ReviewStreams => "see again who may stay in it".to_owned(),
+        Effect::Notify(_) => "tell who is in it".to_owned(),
         Effect::Wake { due, .. } => match due {
             Due::Retry => "set a time to submit again".to_owned(),
             Due::Find => "set a time to look again".to_owned(),
@@ -184,7 +187,9 @@ fn deed(effect: &Effect) -> Option<String> {
             Due::Queue => "wait no longer than `timeouts.queue`".to_owned(),
             // Goes with the order.
             Due::Acknowledge | Due::Grace => return None,
-            Due::Lifetime | Due::Idle | Due::Share => "set the time of its end or its share's".to_owned(),
+            Due::Lifetime | Due::Idle | Due::Share | Due::Limit => {
+                "set the time of its end, its share's or a warning".to_owned()
+            }
         },
     })
 }

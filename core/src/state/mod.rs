@@ -17,6 +17,7 @@
 mod job;
 #[cfg(test)]
 mod lifecycle;
+pub(crate) mod limit;
 pub(crate) mod monitor;
 mod submit;
 mod terminate;
@@ -28,7 +29,7 @@ use std::time::Duration;
 use serde_json::Value;
 use wharf_protocol::monitor::{ExitReport, Incarnation, SnapshotShare};
 use wharf_protocol::session::Params;
-use wharf_protocol::{End, EndCause, Phase, Reason, ShareId, StoppedBy, Time};
+use wharf_protocol::{End, EndCause, Notice, Phase, Reason, ShareId, StoppedBy, Time};
 
 use crate::hook::{Found, Hook, HookError, JobReport, Submitted};
 use crate::record::{LinkState, Record, Stage};
@@ -90,6 +91,8 @@ pub enum Due {
     Idle,
     /// A share is over.
     Share,
+    /// Its job's time limit is near.
+    Limit,
 }
 
 /// A change that a user asked for and that has no other consequence than being kept and told.
@@ -106,6 +109,8 @@ pub enum Edit {
     Share(SnapshotShare),
     /// Withdraws one.
     Unshare(ShareId),
+    /// The scheduler gave its job more time, until then.
+    Extend(Time),
     /// Writes the record again as it is (a refused purge).
     Refresh,
 }
@@ -230,6 +235,8 @@ pub enum Effect {
     Tell(Hook),
     /// See again who may stay, after shares changed.
     ReviewStreams,
+    /// Tell those who are in the session.
+    Notify(Notice),
 }
 
 /// One line of the session's history.
@@ -375,6 +382,7 @@ impl Work {
             Stage::Running { .. } => {
                 self.step.session.link = LinkState::Lost { since: self.now };
                 self.arm_lifetime();
+                self.arm_limit();
                 if self.has_wish() {
                     self.wake(self.back(), Due::Back);
                 }
@@ -423,6 +431,7 @@ impl Work {
                 self.effect(Effect::ReviewStreams);
                 self.arm_shares();
             }
+            Due::Limit => self.due_limit(),
         }
     }
 
@@ -468,6 +477,13 @@ impl Work {
                 self.note("unshared", by, "a share was withdrawn");
                 self.effect(Effect::PushSnapshot);
                 self.effect(Effect::ReviewStreams);
+            }
+            Edit::Extend(until) => {
+                if let Some(job) = &mut self.record().job {
+                    job.ends_at = Some(*until);
+                    self.note("extended", by, format!("its job may run until {until}"));
+                    self.arm_limit();
+                }
             }
             Edit::Refresh => {
                 self.step.touch = true;

@@ -43,16 +43,19 @@ impl Work {
                 self.effect(Effect::PushSnapshot);
                 self.effect(Effect::Tell(Hook::OnRunning));
                 self.arm_lifetime();
+                self.ask_for_limit();
             }
             Stage::Running { interrupted } => {
                 let record = self.record();
                 record.reason = None;
                 if newer {
                     record.stage = Stage::Running { interrupted: None };
+                    self.ask_for_limit();
                     if interrupted.is_some() {
                         self.note("running", "monitor", "runs again");
                     }
                 }
+                self.remember_limit();
                 if self.has_wish() {
                     self.order();
                 }

@@ -370,6 +370,7 @@ pub(super) fn new_job(submitted: &Submitted, now: Time) -> JobRecord {
         position: None,
         starts_at: None,
         ends_at: None,
+        warned: None,
         running_since: None,
         restarts: 0,
         since: now,

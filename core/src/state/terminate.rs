@@ -86,9 +86,14 @@ impl Work {
             Due::Acknowledge => self.connected() && !self.step.session.acknowledged,
             Due::Grace => self.connected(),
             Due::Back => !self.connected() && mode == Mode::Kill,
-            Due::Retry | Due::Find | Due::Register | Due::Queue | Due::Lifetime | Due::Idle | Due::Share => {
-                false
-            }
+            Due::Retry
+            | Due::Find
+            | Due::Register
+            | Due::Queue
+            | Due::Lifetime
+            | Due::Idle
+            | Due::Share
+            | Due::Limit => false,
         };
         // Without a job id there is nothing that a hook could name; the monitor is told when it returns.
         if failed && (mode == Mode::Stop || self.step.session.record.job.is_some()) {
@@ -102,7 +107,8 @@ impl Work {
                 | Due::Queue
                 | Due::Lifetime
                 | Due::Idle
-                | Due::Share => "the monitor did not end it in time; the terminate hook has to",
+                | Due::Share
+                | Due::Limit => "the monitor did not end it in time; the terminate hook has to",
             };
             self.note("terminate_fallback", "launcher", why);
             self.run_hook(mode);

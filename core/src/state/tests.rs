@@ -445,6 +445,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Due::Lifetime),
         Just(Due::Share),
         Just(Due::Idle),
+        Just(Due::Limit),
     ];
     prop_oneof![
         Just(RESUME),

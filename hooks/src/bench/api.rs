@@ -108,6 +108,21 @@ pub const API: &[ApiItem] = &[
         "wharf.Captures[]",
         "Captures of all matches.",
     ),
+    item(
+        "units",
+        "seconds",
+        &[("text", "string")],
+        "number",
+        "Seconds of a duration as parameters of that type come: `1h 30m`.",
+    ),
+    item(
+        "units",
+        "bytes",
+        &[("text", "string")],
+        "number",
+        "Bytes of a size as parameters of that type come: `4GiB`.",
+    ),
+    item("units", "time", &[("seconds", "number")], "string", "Seconds since 1970 as results want a time."),
     item("log", "debug", &[("...", "any")], "", "A line of the hook's log, which `wharf trace` shows."),
     item("log", "info", &[("...", "any")], "", "A line of the hook's log."),
     item("log", "warn", &[("...", "any")], "", "A line of the hook's log."),
@@ -285,7 +300,7 @@ const MODULES: [&str; 3] = ["docker", "slurm", "shell"];
 
 /// Names that scripts of that backend see.
 pub(crate) fn globals(backend: Option<&str>) -> Vec<&'static str> {
-    let host = ["host", "json", "toml", "re", "log"].into_iter();
+    let host = ["host", "json", "toml", "re", "units", "log"].into_iter();
     let own = API.iter().filter(|item| item.table.is_empty()).map(|item| item.name);
     let modules = MODULES.into_iter().filter(move |name| backend.is_none_or(|backend| backend == *name));
     crate::lua::LANGUAGE.into_iter().chain(["base"]).chain(host).chain(own).chain(modules).collect()

@@ -17,6 +17,7 @@ mod module;
 mod render;
 mod script;
 mod text;
+mod units;
 mod value;
 mod vm;
 mod waiting;
@@ -199,11 +200,13 @@ impl Thread {
 
     fn host(&self) -> Host {
         let user = self.request.get("user").and_then(|user| user.get("name")).and_then(Value::as_str);
+        // A rehearsal knows nothing of the ones before it.
+        let cache = if self.context.stage.is_some() { Cache::default() } else { Arc::clone(&self.cache) };
         Host::new(
             Some(Arc::clone(&self.context)),
             Some(self.runtime.clone()),
             user.unwrap_or_default().to_owned(),
-            Arc::clone(&self.cache),
+            cache,
         )
     }
 
@@ -238,7 +241,7 @@ fn machine(
     lua.set_memory_limit(memory)?;
     let globals = lua.globals();
     host::add(&lua, &globals, host)?;
-    for name in ["host", "json", "toml", "re", "log"] {
+    for name in ["host", "json", "toml", "re", "units", "log"] {
         if let Lv::Table(table) = globals.get::<Lv>(name)? {
             table.set_readonly(true);
         }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use mlua::Lua;
 
 use super::text;
+use super::units;
 use super::vm::{self, Over};
 
 /// Threads that are kept when there is nothing to do.
@@ -38,6 +39,7 @@ impl Fresh {
         let over = Over::default();
         let lua = vm::new(&over)?;
         text::add(&lua, &lua.globals())?;
+        units::add(&lua, &lua.globals())?;
         Ok(Self { lua, over })
     }
 }

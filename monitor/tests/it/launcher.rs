@@ -239,6 +239,7 @@ impl Stream {
                 ServerControl::Exit(exit) => self.exit = Some(exit),
                 ServerControl::Error(problem) => self.error = Some(problem),
                 ServerControl::Eof(_) => self.eof = true,
+                ServerControl::Notice(notice) => panic!("a monitor told people {notice:?}"),
             },
         }
         true

@@ -206,7 +206,7 @@ async fn run(stream: LinkStream, input: Vec<u8>) -> Result<ExecResult, Problem> 
                 Ok(Some(Frame::Control(text))) => match serde_json::from_slice(&text) {
                     Ok(ServerControl::Exit(exit)) => return Ok(collected.result(exit)),
                     Ok(ServerControl::Error(problem)) => return Err(problem),
-                    Ok(ServerControl::Eof(_)) | Err(_) => {}
+                    Ok(ServerControl::Eof(_) | ServerControl::Notice(_)) | Err(_) => {}
                 },
                 Ok(None) | Err(_) => return Err(crate::links::unreachable()),
             }
