@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use wharf_tests::events::Events;
 use wharf_tests::websocket::WebSocket;
 use wharf_tests::{Http, Launcher, Template};
@@ -163,4 +163,45 @@ fn without_credentials_every_described_route_answers_401() {
     }
     let guest = launcher.tcp(Some(&launcher.token("guest", Some("bob"))));
     assert_eq!(guest.try_raw("GET", "/metrics", Vec::new()).expect("an answer").status, 403);
+}
+#[test]
+fn the_pages_files_are_served_to_all_with_a_strict_policy() {
+    let launcher = Launcher::start();
+    let anybody = launcher.tcp(None);
+    let page = anybody.try_raw("GET", "/", Vec::new()).expect("an answer");
+    assert_eq!(page.status, 200, "{page}");
+    assert!(page.header("content-type").is_some_and(|kind| kind.starts_with("text/html")), "{page}");
+    let policy = page.header("content-security-policy").expect("a policy");
+    for part in ["default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"] {
+        assert!(policy.contains(part), "{part}: {policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    for (name, value) in [
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "no-referrer"),
+        ("cross-origin-resource-policy", "same-origin"),
+    ] {
+        assert_eq!(page.header(name).as_deref(), Some(value), "{page}");
+    }
+    let html = page.text();
+    assert!(!html.contains("<style") && !html.contains(" style=") && !html.contains(" onclick"), "{html}");
+    let mut named = 0;
+    for word in html.split('"').filter(|word| word.starts_with('/') && word.len() > 1) {
+        let file = anybody.try_raw("GET", word, Vec::new()).expect("an answer");
+        assert_eq!(file.status, 200, "{word}: {file}");
+        named += 1;
+    }
+    assert!(named >= 3, "{html}");
+    let tag = page.header("etag").expect("a tag");
+    let again = anybody.clone().with("if-none-match", &tag).try_raw("GET", "/", Vec::new());
+    assert_eq!(again.expect("an answer").status, 304);
+    for path in ["/none", "/app/", "/app/../Cargo.toml", "/%2e%2e/Cargo.toml", "/vendor/none.js"] {
+        let answer = anybody.try_raw("GET", path, Vec::new()).expect("an answer");
+        assert_eq!(answer.status, 404, "{path}: {answer}");
+    }
+    let posted = anybody.try_raw("POST", "/", Vec::new()).expect("an answer");
+    assert_eq!(posted.status, 405, "{posted}");
+    let told: Value = anybody.try_raw("GET", "/healthz", Vec::new()).expect("an answer").json();
+    assert_eq!(told["status"], "ok");
 }
