@@ -22,6 +22,7 @@ mod lifecycle;
 mod limits;
 mod list;
 mod logs;
+mod page;
 mod params;
 mod pools;
 mod purge;
