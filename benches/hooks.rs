@@ -54,12 +54,13 @@ fn bare_vm(code: &[u8], request: &Value) -> Value {
     lua.from_value(result).expect("a result")
 }
 
-/// What nobody can do without: the program, its input, its output, its end.
+/// What nobody can do without: the program, its input, its output, its end, in the locale that hooks have.
 fn bare_spawn(program: &std::path::Path, input: &[u8]) -> Value {
     let mut child = Command::new(program)
         .arg("submit")
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
+        .env("LANG", "C.UTF-8")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

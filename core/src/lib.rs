@@ -21,6 +21,7 @@ mod ending;
 mod feed;
 pub mod fence;
 mod files;
+pub mod filesystem;
 pub mod hook;
 mod inner;
 pub mod keys;

@@ -10,12 +10,18 @@ use crate::template::{ParamKind, ParamSpec};
 /// Most characters of a text without a `max_length`.
 const MAX_TEXT: usize = 4096;
 
-/// Whether text has control or bidirectional-override characters.
+/// Whether text holds what nobody would see, or what changes how the rest is seen.
 pub fn is_unprintable(text: &str) -> bool {
-    text.chars().any(|char| {
-        char.is_control()
-            || matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
-    })
+    text.chars().any(is_unseen)
+}
+
+/// Whether a character is a control, turns the direction of text, or takes no place at all. The joiners of scripts and
+/// emoji (U+200C, U+200D) are not meant: words need them.
+pub fn is_unseen(char: char) -> bool {
+    char.is_control()
+        || matches!(char,
+            '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Whether that is a parameter's name: `[a-z][a-z0-9_]{0,62}`.

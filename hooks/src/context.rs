@@ -9,12 +9,14 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wharf_core::backend::HostModule;
-use wharf_core::hook::{Hook, HookError, HookErrorKind};
+use wharf_core::hook::{Hook, HookError};
 use wharf_protocol::api::TracedCommand;
 use wharf_protocol::{SessionId, TraceId};
 
 use crate::blot::Blot;
-use crate::exec::marks::{self, CallFile, Since, Target};
+use crate::exec::calls::CallDir;
+use crate::exec::marks::{self, Since, Target};
+use crate::exec::no_room;
 use crate::load::Version;
 use crate::stage::Stage;
 
@@ -33,23 +35,9 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Files of the calls that run.
+    /// Directories of the calls that run.
     pub(crate) fn calls(&self) -> PathBuf {
         self.data_dir.join("calls")
-    }
-
-    /// Private directories of the calls that run.
-    pub(crate) fn tmp(&self) -> PathBuf {
-        self.data_dir.join("tmp")
-    }
-
-    /// Removes what calls of a launcher that died left there.
-    pub(crate) fn empty_tmp(&self) {
-        for entry in std::fs::read_dir(self.tmp()).into_iter().flatten().flatten() {
-            if let Err(error) = std::fs::remove_dir_all(entry.path()) {
-                tracing::warn!(dir = %entry.path().display(), %error, "a call's directory stays");
-            }
-        }
     }
 
     /// Where copies of templates lie that cannot be executed in place.
@@ -74,7 +62,7 @@ pub(crate) struct Context {
     pub(crate) cancel: CancellationToken,
     pub(crate) dry_run: bool,
     pub(crate) progress: Option<watch::Sender<String>>,
-    pub(crate) call_file: CallFile,
+    pub(crate) dir: CallDir,
     pub(crate) module: Option<Arc<dyn HostModule>>,
     pub(crate) secret_params: Vec<String>,
     /// Only in a rehearsal: what stands between the call and the world.
@@ -162,16 +150,15 @@ impl Context {
         record.command_groups.insert(group);
     }
 
-    /// Comes before whatever may start processes that carry the mark: from then on the call is written down.
+    /// Comes before whatever may start processes that carry the mark: from then on the call is written down. Returns its
+    /// directory.
     ///
     /// # Errors
     /// The data directory takes no more; nothing may be started then.
-    pub(crate) fn about_to_run(&self) -> Result<(), HookError> {
-        self.call_file.write().map_err(|error| {
-            HookError::new(HookErrorKind::Unavailable, format!("the data directory takes no more: {error}"))
-        })?;
+    pub(crate) fn about_to_run(&self) -> Result<&Path, HookError> {
+        let dir = self.dir.make().map_err(|error| no_room(&error))?;
         self.record.lock().unwrap_or_else(PoisonError::into_inner).ran.get_or_insert_with(Since::now);
-        Ok(())
+        Ok(dir)
     }
 
     /// The log and the commands, for the trace.

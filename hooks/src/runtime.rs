@@ -1,8 +1,8 @@
 //! [`Hooks`]: the catalogue and the runtime in one value, and the life of one call.
 //!
 //! ```text
-//! call ─ newest good version ─ place in the pool ─ call file ─ Lua or executable ─ validator ─ leftovers ended
-//!      ─ call file removed ─ answer and trace
+//! call ─ newest good version ─ place in the pool ─ Lua or executable ─ validator ─ leftovers ended ─ answer and trace
+//!                                                  └ a directory as soon as it needs one ─────────── removed behind it
 //! ```
 //!
 //! A call runs in a task of its own: whoever drops the future ends the call, and its processes are still cleaned up.
@@ -28,7 +28,8 @@ use crate::answer::{self, Rules};
 use crate::blot::Blot;
 use crate::builtin::BuiltinFile;
 use crate::context::{Context, Settings};
-use crate::exec::marks::{self, CallFile};
+use crate::exec::calls::CallDir;
+use crate::exec::marks;
 use crate::load::catalog::Shelf;
 use crate::load::{Version, place};
 use crate::pool::Pool;
@@ -109,7 +110,7 @@ impl Hooks {
             user: config.user,
             logs_roots: config.logs_roots,
         };
-        for path in [settings.calls(), settings.copies(), settings.tmp()] {
+        for path in [settings.calls(), settings.copies()] {
             std::fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -158,10 +159,12 @@ impl Hooks {
         let about = About::of(&call, started);
         let refused = |kind, message: String| about.run(Err(HookError::new(kind, message)), None);
 
-        let (hooks, name) = (self.clone(), call.template.clone());
-        // Files are looked at, which may take long on a network: not on a thread that serves others.
-        let looked = tokio::task::spawn_blocking(move || hooks.inner.shelf.refresh(&name));
-        let _ = tokio::time::timeout(call.deadline / 4, looked).await;
+        if !inner.shelf.is_near(&call.template) || inner.shelf.has_changed(&call.template) {
+            // A network may take long, and so may reading: not on a thread that serves others.
+            let (hooks, name) = (self.clone(), call.template.clone());
+            let read = tokio::task::spawn_blocking(move || hooks.inner.shelf.refresh(&name));
+            let _ = tokio::time::timeout(call.deadline / 4, read).await;
+        }
         let Some(version) = inner.shelf.version(&call.template) else {
             let why = inner.shelf.entry(&call.template).and_then(|entry| entry.message);
             let why = why.unwrap_or_else(|| "there is no such template".to_owned());
@@ -223,13 +226,19 @@ impl Hooks {
             return refused(HookErrorKind::Unavailable, "too many hooks are running: try again".to_owned());
         };
         let keep = version.run.keep_leftovers;
-        let call_file = CallFile::new(&inner.settings.calls(), call.trace.as_str(), keep);
-        let context =
-            Arc::new(self.context(call, Arc::clone(&version), call_file, (deadline, cancel), stage));
+        let dir = CallDir::new(&inner.settings.calls(), call.trace.as_str(), keep);
+        let context = Arc::new(self.context(call, Arc::clone(&version), dir, (deadline, cancel), stage));
         let (context, request) = (context.0.clone(), context.1.clone());
         let outcome = self.answer(&context, level, &request, place).await;
         self.end_leftovers_of(&context, &outcome).await;
-        context.call_file.remove();
+        if context.dir.end() {
+            let ended = Arc::clone(&context);
+            let removal = tokio::task::spawn_blocking(move || ended.dir.remove());
+            // Nobody has to wait for that, but for the bench, whose calls all have one name.
+            if context.stage.is_some() {
+                let _ = removal.await;
+            }
+        }
         about.run(outcome, Some(&context))
     }
 
@@ -237,7 +246,7 @@ impl Hooks {
         &self,
         mut call: HookCall,
         version: Arc<Version>,
-        call_file: CallFile,
+        dir: CallDir,
         (deadline, cancel): (Instant, CancellationToken),
         stage: Option<Arc<dyn Stage>>,
     ) -> (Arc<Context>, Value) {
@@ -286,7 +295,7 @@ impl Hooks {
             cancel,
             dry_run,
             progress: call.progress,
-            call_file,
+            dir,
             secret_params: call.secret_params,
             stage,
             blot: Mutex::new(blot),
@@ -436,11 +445,8 @@ impl HookRuntime for Hooks {
 
     async fn end_leftovers(&self) -> usize {
         let settings = Arc::clone(&self.inner.settings);
-        let ended = tokio::task::spawn_blocking(move || {
-            let ended = marks::end_leftovers(&settings.calls(), &settings.instance);
-            settings.empty_tmp();
-            ended
-        });
+        let ended =
+            tokio::task::spawn_blocking(move || marks::end_leftovers(&settings.calls(), &settings.instance));
         ended.await.unwrap_or(0)
     }
 }

@@ -204,7 +204,7 @@ async fn the_request_the_environment_and_the_descriptors_are_what_the_contract_s
     assert!(own.len() <= 1, "{own:?}, inherited {inherited:?}");
     assert!(read("argv").trim().ends_with("snap/hooks/submit submit"), "{}", read("argv"));
     assert!(read("mode").starts_with("drwx------"), "{}", read("mode"));
-    assert!(!std::path::Path::new(&cwd).exists(), "the private directory is gone");
+    until("the private directory is gone", || !std::path::Path::new(&cwd).exists()).await;
     let own_group = rustix::process::getpgrp().as_raw_nonzero().get();
     let stat = read("stat");
     let group: i32 = stat
@@ -213,8 +213,7 @@ async fn the_request_the_environment_and_the_descriptors_are_what_the_contract_s
         .and_then(|group| group.parse().ok())
         .expect("a group");
     assert_ne!(group, own_group);
-    let calls = std::fs::read_dir(bench.data().join("calls")).expect("calls").count();
-    assert_eq!(calls, 0);
+    assert_eq!(std::fs::read_dir(bench.data().join("calls")).expect("calls").count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -339,7 +338,7 @@ async fn a_hanging_hook_is_over_by_its_deadline_with_all_its_children() {
     assert!(dropped.await.is_err());
     until("ended after the drop", || processes(tag.as_str()).is_empty()).await;
     let calls = bench.data().join("calls");
-    until("no call file", || std::fs::read_dir(&calls).expect("calls").count() == 0).await;
+    until("no directory of a call", || std::fs::read_dir(&calls).expect("calls").count() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -357,7 +356,7 @@ async fn after_a_crash_what_carries_an_open_calls_mark_is_ended() {
     let mut open = spawn("bench-0:aaaaaaaaaaaaaaaaaaaa");
     let mut longer = spawn("bench-0:aaaaaaaaaaaaaaaaaaaaa");
     let mut other = spawn("bench-1:aaaaaaaaaaaaaaaaaaaa");
-    std::fs::write(bench.data().join("calls/aaaaaaaaaaaaaaaaaaaa"), "end\n").expect("a call file");
+    std::fs::create_dir(bench.data().join("calls/aaaaaaaaaaaaaaaaaaaa")).expect("a call's directory");
     assert_eq!(hooks.end_leftovers().await, 1);
     assert!(open.wait().is_ok_and(|status| !status.success()));
     for child in [&mut longer, &mut other] {

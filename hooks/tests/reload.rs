@@ -134,7 +134,7 @@ async fn a_call_finishes_on_the_version_it_began_with() {
         let hooks = hooks.clone();
         async move { job(&hooks).await }
     });
-    until("it runs", || std::fs::read_dir(bench.data().join("tmp")).is_ok_and(|own| own.count() > 0)).await;
+    until("it runs", || std::fs::read_dir(bench.data().join("calls")).is_ok_and(|own| own.count() > 0)).await;
     library(&bench, "return { word = 'two' }");
     submits(&bench, "new");
     assert_eq!(job(&hooks).await, "new-two");

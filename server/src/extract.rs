@@ -97,11 +97,11 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
         }
         let message = inner.to_string();
         let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
-        // Of a member that is unknown or missing the path names only its parent.
-        let named = message
-            .split('`')
-            .nth(1)
-            .filter(|_| message.starts_with("unknown field") || message.starts_with("missing field"));
+        // Of a member that is unknown, missing or there twice the path names only its parent.
+        let about_a_member = ["unknown field", "missing field", "duplicate field"]
+            .iter()
+            .any(|words| message.starts_with(words));
+        let named = message.split('`').nth(1).filter(|_| about_a_member);
         let field = match (path.as_str(), named) {
             (".", Some(name)) => name.to_owned(),
             (path, Some(name)) if !path.ends_with(name) => format!("{path}.{name}"),

@@ -30,6 +30,7 @@ fn names_tags_commands_and_environment_are_checked() {
         ("name", json!({"name": "a\nb"})),
         ("name", json!({"name": "a\u{1b}[31mb"})),
         ("name", json!({"name": "a\u{202e}b"})),
+        ("name", json!({"name": "a\u{200b}b"})),
         ("name", json!({"name": long})),
         ("tags", json!({"tags": {"UPPER": "x"}})),
         ("tags", json!({"tags": {"": "x"}})),
@@ -50,7 +51,7 @@ fn names_tags_commands_and_environment_are_checked() {
     }
     assert!(launcher.listed().is_empty());
     assert_eq!(launcher.all_calls(), 0, "no hook runs for a refused request");
-    for name in ["naïve ☂ 名前", "$(x)", "-rf", "a'b\"c"] {
+    for name in ["naïve ☂ 名前", "👩\u{200d}💻", "$(x)", "-rf", "a'b\"c"] {
         launcher.http().post("/sessions", &json!({"template": "queue", "name": name})).expect(201);
     }
 }

@@ -36,7 +36,7 @@ function hooks.submit(req)
   return { job_id = req.session.id }
 end
 return hooks";
-    let launcher = site(&door, "[timeouts]\npoll = \"60s\"\nsettle = \"1s\"\nregister = \"10m\"\n", lua);
+    let launcher = site(&door, "[timeouts]\npoll = \"60s\"\nsettle = \"100ms\"\nregister = \"10m\"\n", lua);
     let submitted = |name: &str| {
         let id = launcher.start_session(&body(name));
         launcher.await_session(&id, "is submitted", SOON, |session| session["phase"] == "submitted");
@@ -96,7 +96,7 @@ fn a_hundred_sessions_cost_one_list_call_an_interval() {
         asked.extend(door.take_requests().into_iter().filter(is_about_containers));
         Probe::when(asked.len() >= 4, (), || format!("{asked:?}"))
     });
-    // Jittered by a tenth at most.
-    assert!(began.elapsed() >= interval * 3, "{asked:?} in {:?}", began.elapsed());
+    // Three intervals, jittered; a link that is lost for a moment has one more asked.
+    assert!(began.elapsed() >= interval * 2, "{asked:?} in {:?}", began.elapsed());
     assert!(asked.iter().all(|line| line.contains("/containers/json?")), "{asked:?}");
 }

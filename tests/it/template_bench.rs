@@ -15,7 +15,7 @@ fn text(path: &std::path::Path) -> String {
 #[test]
 fn shipped_templates_pass_check_test_and_inject() {
     let home = Home::new();
-    for name in ["shell", "shell-exec", "docker", "docker-cli"] {
+    for name in ["shell", "shell-exec", "docker", "docker-cli", "docker-jupyter", "docker-desktop"] {
         assert_eq!(home.cli(&["template", "check", name, "--output", "json"]).json(), serde_json::json!([]));
         let cases = home.cli(&["template", "test", name, "--output", "json"]).json();
         assert!(

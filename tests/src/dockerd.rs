@@ -24,6 +24,8 @@ const COMMAND: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Dockerd {
     root: tempfile::TempDir,
+    /// Where its images and containers lie.
+    data: PathBuf,
     live_restore: bool,
     /// The port of loopback where it is also reached, by those who have a certificate.
     tls: Option<u16>,
@@ -41,36 +43,50 @@ impl Dockerd {
     /// When it does not start: the packages docker.io and busybox-static are needed, and root.
     #[track_caller]
     pub fn start() -> Self {
-        Self::with(false, None)
+        Self::with(None, false, None).with_usual_images()
     }
 
     /// One whose containers outlive it.
     #[track_caller]
     pub fn live_restore() -> Self {
-        Self::with(true, None)
+        Self::with(None, true, None).with_usual_images()
     }
 
     /// One that is also reached by TCP with a client's certificate: see [`Self::tls_host`], [`Self::certificate`].
     #[track_caller]
     pub fn tls() -> Self {
         let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        Self::with(false, Some(free.expect("loopback has a free port").port()))
+        let port = free.expect("loopback has a free port").port();
+        Self::with(None, false, Some(port)).with_usual_images()
+    }
+
+    /// One on a data directory that outlives it, with the images that are there. Nobody else may use it meanwhile.
+    #[track_caller]
+    pub(crate) fn kept(data: &Path) -> Self {
+        Self::with(Some(data), false, None)
     }
 
     #[track_caller]
-    fn with(live_restore: bool, tls: Option<u16>) -> Self {
+    fn with(data: Option<&Path>, live_restore: bool, tls: Option<u16>) -> Self {
         let root = tempfile::Builder::new().prefix("wharf-dockerd-").rand_bytes(8).tempdir();
         let root = root.expect("the system's temporary directory takes directories");
         let containerd = containerd(root.path());
         if tls.is_some() {
             certificates(root.path());
         }
-        let mut engine = Self { root, live_restore, tls, networks: Vec::new(), containerd, child: None };
+        let data = data.map_or_else(|| root.path().join("data"), Path::to_owned);
+        let mut engine =
+            Self { root, data, live_restore, tls, networks: Vec::new(), containerd, child: None };
         engine.restart();
-        engine.import("busybox", &["ENV PATH=/bin"], busybox);
-        engine.import("bare", &[], |root| fs::copy("/bin/busybox", root.join("sleep")).map(drop));
-        engine.import("other", &["ENV PATH=/bin", "USER 1234"], busybox);
         engine
+    }
+
+    #[track_caller]
+    fn with_usual_images(self) -> Self {
+        self.import("busybox", &["ENV PATH=/bin"], busybox);
+        self.import("bare", &[], |root| fs::copy("/bin/busybox", root.join("sleep")).map(drop));
+        self.import("other", &["ENV PATH=/bin", "USER 1234"], busybox);
+        self
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -105,11 +121,11 @@ impl Dockerd {
     #[track_caller]
     pub fn network(&mut self, name: &str) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        // One of 4,096 nets of a range that is for tests of networks alone.
-        let number = (std::process::id() * 4 + NEXT.fetch_add(1, Ordering::Relaxed)) % 4096;
-        let net = format!("198.{}.{}", 18 + number / 2048, number / 8 % 256);
-        let host = number % 8 * 32;
-        self.run(&["network", "create", "--subnet", &format!("{net}.{host}/27"), name]).exits(0);
+        // One of 1,024 nets of a range that is for tests of networks alone.
+        let number = (std::process::id() * 2 + NEXT.fetch_add(1, Ordering::Relaxed)) % 1024;
+        let net = format!("198.{}.{}", 18 + number / 512, number / 2 % 256);
+        let host = number % 2 * 128;
+        self.run(&["network", "create", "--subnet", &format!("{net}.{host}/25"), name]).exits(0);
         self.networks.push(name.to_owned());
         format!("{net}.{}", host + 1)
     }
@@ -125,7 +141,7 @@ impl Dockerd {
         let mut command = Command::new("dockerd");
         command
             .arg("--data-root")
-            .arg(self.path("data"))
+            .arg(&self.data)
             .arg("--exec-root")
             .arg(self.path("exec"))
             .arg("--pidfile")
@@ -183,9 +199,16 @@ impl Dockerd {
 
     /// Runs its own client.
     pub fn run(&self, args: &[&str]) -> Output {
+        self.run_within(args, COMMAND)
+    }
+
+    /// As [`Self::run`], for what takes longer.
+    pub fn run_within(&self, args: &[&str], within: Duration) -> Output {
         let mut command = Command::new("docker");
         command.args(args).env("DOCKER_HOST", self.host()).env("HOME", self.root.path());
-        cli::run(command, b"", COMMAND)
+        // The builder that is part of the engine.
+        command.env("DOCKER_BUILDKIT", "0");
+        cli::run(command, b"", within)
     }
 
     /// As [`Self::run`] over TCP with the client's certificate.
@@ -212,17 +235,20 @@ impl Dockerd {
         self.run(&["inspect", "--format", format, container]).ok().to_owned()
     }
 
+    /// Makes the image `busybox` anew with so many bytes beside it that cannot be packed.
+    #[track_caller]
+    pub fn big_image(&self, name: &str, bytes: u64) {
+        self.import(name, &["ENV PATH=/bin"], |root| {
+            busybox(root)?;
+            let random = fs::File::open("/dev/urandom")?;
+            io::copy(&mut io::Read::take(random, bytes), &mut fs::File::create(root.join("big"))?).map(drop)
+        });
+    }
+
     /// Makes an image of a directory, without any registry.
     #[track_caller]
     fn import(&self, name: &str, changes: &[&str], fill: impl FnOnce(&Path) -> io::Result<()>) {
-        let root = self.path(&format!("image-{name}"));
-        fs::create_dir(&root).expect("our own directory takes directories");
-        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).expect("it is ours");
-        fill(&root).expect("/bin/busybox, of the package busybox-static, can be copied");
-        let archive = self.path(&format!("{name}.tar"));
-        let mut tar = Command::new("tar");
-        tar.arg("-C").arg(&root).arg("-cf").arg(&archive).arg(".");
-        cli::run(tar, b"", COMMAND).exits(0);
+        let archive = archive(self.root.path(), name, fill);
         let mut args = vec!["import"];
         for change in changes {
             args.extend(["--change", change]);
@@ -231,6 +257,20 @@ impl Dockerd {
         args.extend([&*archive, name]);
         self.run(&args).exits(0);
     }
+}
+
+/// Packs a directory that is to become an image.
+#[track_caller]
+pub(crate) fn archive(place: &Path, name: &str, fill: impl FnOnce(&Path) -> io::Result<()>) -> PathBuf {
+    let root = place.join(format!("image-{name}"));
+    fs::create_dir(&root).expect("our own directory takes directories");
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    fill(&root).expect("/bin/busybox, of the package busybox-static, can be copied");
+    let archive = place.join(format!("{name}.tar"));
+    let mut tar = Command::new("tar");
+    tar.arg("-C").arg(&root).arg("-cf").arg(&archive).arg(".");
+    cli::run(tar, b"", COMMAND).exits(0);
+    archive
 }
 
 fn log_file(root: &Path) -> fs::File {
@@ -286,7 +326,7 @@ fn containerd(root: &Path) -> Child {
 }
 
 /// A shell and the tools that tests use.
-fn busybox(root: &Path) -> io::Result<()> {
+pub(crate) fn busybox(root: &Path) -> io::Result<()> {
     for name in ["bin", "etc", "tmp", "root"] {
         fs::create_dir(root.join(name))?;
         fs::set_permissions(root.join(name), fs::Permissions::from_mode(0o755))?;
@@ -319,8 +359,9 @@ impl Drop for Dockerd {
         let root = self.root.path().to_string_lossy().into_owned();
         processes::end_all(&root);
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let ours =
-            mounts.lines().filter_map(|line| line.split(' ').nth(4)).filter(|at| at.starts_with(&root));
+        let data = self.data.to_string_lossy().into_owned();
+        let is_ours = |at: &&str| at.starts_with(&root) || at.starts_with(&data);
+        let ours = mounts.lines().filter_map(|line| line.split(' ').nth(4)).filter(is_ours);
         for mount in ours.collect::<Vec<_>>().into_iter().rev() {
             let mut command = Command::new("umount");
             command.args(["-l", mount]);

@@ -37,7 +37,7 @@ pub(crate) fn run_script(argv: &[&OsStr], log: &Path) {
     assert!(status.is_ok_and(|status| status.success()), "{argv:?} failed:\n{}", said());
 }
 
-fn hold(path: &Path, how: FlockOperation) -> File {
+pub(crate) fn hold(path: &Path, how: FlockOperation) -> File {
     let opened = fs::OpenOptions::new().create(true).append(true).open(path);
     let file = opened.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     while let Err(error) = rustix::fs::flock(&file, how) {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary};
 use bollard::query_parameters::{
     CreateContainerOptions, InspectContainerOptions, ListContainersOptions, LogsOptions,
@@ -15,7 +16,8 @@ use wharf_core::hook::HookErrorKind;
 use wharf_protocol::SessionId;
 
 use super::arguments::{Create, List, Logs, One};
-use super::engine::{Engine, status};
+use super::engine::{Engine, status, words};
+use super::podman::understood;
 use super::policy::Policy;
 use super::spec::{self, LABEL};
 use super::upload;
@@ -46,7 +48,13 @@ pub(super) async fn create(
     let body = spec::body(create, &Policy::of(context)?, engine.uploads())?;
     let client = engine.client().await?;
     let options = CreateContainerOptions { name: Some(create.id.to_string()), ..Default::default() };
-    let Err(error) = client.create_container(Some(options), body).await else { return Ok(json!({})) };
+    let error = match client.create_container(Some(options), body).await {
+        Ok(made) => {
+            engine.made(&create.id, made.id);
+            return Ok(json!({}));
+        }
+        Err(error) => error,
+    };
     let conflict = status(&error) == Some(409);
     let lost = status(&error).is_none_or(|status| status >= 500);
     let error = engine.told("the container was not created", error);
@@ -66,10 +74,19 @@ pub(super) async fn create(
 /// What is there under a name or id.
 async fn look(engine: &Engine, name: &str) -> Result<Option<ContainerInspectResponse>, HostError> {
     let client = engine.client().await?;
-    match client.inspect_container(name, None::<InspectContainerOptions>).await {
+    match understood(client.inspect_container(name, None::<InspectContainerOptions>).await) {
         Ok(found) => Ok(Some(found)),
-        Err(error) if status(&error) == Some(404) => Ok(None),
+        Err(error) if is_gone(&error) => Ok(None),
         Err(error) => Err(engine.told("the container cannot be looked at", error)),
+    }
+}
+
+/// Whether there is no such container. Podman says so with 500 of one that was removed while it looked.
+fn is_gone(error: &Error) -> bool {
+    match status(error) {
+        Some(404) => true,
+        Some(500) => words(error).contains("no such container"),
+        _ => false,
     }
 }
 
@@ -88,21 +105,27 @@ pub(super) async fn own(engine: &Engine, session: &SessionId) -> Result<Option<O
 pub(super) async fn start(engine: &Engine, one: &One) -> Result<Value, HostError> {
     let client = engine.client().await?;
     let gone = || HostError::new(HookErrorKind::NotFound, "the container has been removed");
-    let container = own(engine, &one.id).await?.ok_or_else(gone)?;
-    if container.state() != Some(ContainerStateStatusEnum::CREATED) {
-        return Ok(json!({}));
-    }
+    let container = match engine.take_made(&one.id) {
+        Some(made) => made,
+        None => {
+            let found = own(engine, &one.id).await?.ok_or_else(gone)?;
+            if found.state() != Some(ContainerStateStatusEnum::CREATED) {
+                return Ok(json!({}));
+            }
+            found.id
+        }
+    };
     if engine.uploads() {
-        upload::bring(engine, &one.id, &container.id).await?;
+        upload::bring(engine, &one.id, &container).await?;
     }
-    match client.start_container(&container.id, None::<StartContainerOptions>).await {
+    match client.start_container(&container, None::<StartContainerOptions>).await {
         Ok(()) => Ok(json!({})),
         Err(error) => {
             let refused = status(&error).is_some_and(|status| status != 503);
             let error = engine.told("the container does not start", error);
             if refused {
                 // The refusal is what the user has to hear; a container that stays is found by its label.
-                if let Err(stays) = end(engine, &container.id).await {
+                if let Err(stays) = end(engine, &container).await {
                     tracing::warn!(session = %one.id, error = %stays, "a container that did not start stays");
                 }
             }
@@ -119,9 +142,7 @@ async fn all(engine: &Engine) -> Result<Vec<ContainerSummary>, HostError> {
         filters: Some(HashMap::from([("label".to_owned(), vec![LABEL.to_owned()])])),
         ..Default::default()
     };
-    client
-        .list_containers(Some(options))
-        .await
+    understood(client.list_containers(Some(options)).await)
         .map_err(|error| engine.told("containers cannot be listed", error))
 }
 
@@ -158,7 +179,7 @@ pub(super) async fn inspect(engine: &Engine, inspect: &List) -> Result<Value, Ho
             "running" => "running",
             "paused" => "suspended",
             "removing" | "stopping" => "completing",
-            "exited" | "dead" | "stopped" => "ended",
+            "exited" | "dead" => "ended",
             _ => "unknown",
         };
         let mut report = match (state, container.id.as_deref()) {
@@ -237,7 +258,7 @@ async fn end(engine: &Engine, id: &str) -> Result<(), HostError> {
     let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
     match client.remove_container(id, Some(options)).await {
         Ok(()) => return Ok(()),
-        Err(error) if status(&error) == Some(404) => return Ok(()),
+        Err(error) if is_gone(&error) => return Ok(()),
         // Its removal is in progress already.
         Err(error) if status(&error) == Some(409) => {}
         Err(error) => return Err(engine.told("the container cannot be removed", error)),

@@ -3,14 +3,17 @@
 //! Connected when it is first needed, so that a launcher starts without its engines. What the engine refused, what never
 //! reached it, and what was lost on the way are three things: only after the first two is it sure that nothing happened.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use bollard::errors::Error;
 use bollard::{API_DEFAULT_VERSION, Docker as Client};
 use tokio::sync::Mutex;
 use wharf_core::backend::{HostContext, HostError};
 use wharf_core::hook::HookErrorKind;
+use wharf_protocol::SessionId;
 
 use super::upload::Source;
 
@@ -70,11 +73,15 @@ pub(super) struct Engine {
     /// What an upload brings.
     pub(super) source: Option<Source>,
     client: Mutex<Option<Client>>,
+    fresh: std::sync::Mutex<HashMap<SessionId, (Instant, String)>>,
 }
+
+/// How long what was made a moment ago need not be looked at again.
+const FRESH: Duration = Duration::from_secs(2);
 
 impl Engine {
     pub(super) fn new(address: Address, source: Option<Source>) -> Self {
-        Self { address, source, client: Mutex::default() }
+        Self { address, source, client: Mutex::default(), fresh: std::sync::Mutex::default() }
     }
 
     /// The client, with the version that engine and we both speak.
@@ -92,6 +99,19 @@ impl Engine {
             HostError::new(HookErrorKind::Unavailable, format!("{}: {}", self.silent(), words(&error)))
         })?;
         Ok(kept.insert(client).clone())
+    }
+
+    /// Remembers a container that was just made for a session.
+    pub(super) fn made(&self, session: &SessionId, container: String) {
+        let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        fresh.retain(|_, (made, _)| made.elapsed() < FRESH);
+        fresh.insert(session.clone(), (Instant::now(), container));
+    }
+
+    /// The container that was just made for a session, once: by its own id it is surely the one, and has never run.
+    pub(super) fn take_made(&self, session: &SessionId) -> Option<String> {
+        let (made, container) = self.fresh.lock().unwrap_or_else(PoisonError::into_inner).remove(session)?;
+        (made.elapsed() < FRESH).then_some(container)
     }
 
     /// What people call the host behind it.

@@ -61,15 +61,46 @@ fn say(context: &HostContext, text: String) {
     }
 }
 
-/// An image that cannot be had ends the start, in the engine's words; an engine or connection that broke off does not.
+/// In the words of Go's net library and of registries: what passes by itself. An engine has no other word for it than
+/// its text.
+const PASSING: [&str; 15] = [
+    "connection refused",
+    "connection reset",
+    "broken pipe",
+    "timeout",
+    "deadline exceeded",
+    "request canceled",
+    "no route to host",
+    "network is unreachable",
+    "temporary failure",
+    "server misbehaving",
+    "bad gateway",
+    "service unavailable",
+    " eof",
+    "toomanyrequests",
+    "too many requests",
+];
+/// The same for what does not, whatever else is said: names of images may hold any word.
+const FINAL: [&str; 4] = ["not found", "manifest unknown", "denied", "no such host"];
+
+/// What a registry's failure means. One that does not serve now is `rate_limited`, not `unavailable`: it says nothing
+/// about the engine or the template, and users of other images must not wait for it.
+fn kind(words: &str) -> HookErrorKind {
+    let words = words.to_lowercase();
+    let says = |texts: &[&str]| texts.iter().any(|text| words.contains(text));
+    if !says(&FINAL) && says(&PASSING) { HookErrorKind::RateLimited } else { HookErrorKind::NotFound }
+}
+
+/// An image that cannot be had ends the start, in the engine's words; a registry, engine or connection that fails for a
+/// moment does not.
 fn refused(engine: &Engine, image: &str, error: Error) -> HostError {
     let what = format!("the image {image} cannot be pulled");
     if let Error::DockerStreamError { error } = &error {
-        return HostError::new(HookErrorKind::NotFound, format!("{what}: {}", error.trim()));
+        return HostError::new(kind(error), format!("{what}: {}", error.trim()));
     }
     match status(&error) {
         // The engine's word for everything that its registry says, from a wrong name to no network.
-        Some(404 | 500) => HostError::new(HookErrorKind::NotFound, format!("{what}: {}", words(&error))),
+        Some(404 | 500) => HostError::new(kind(&words(&error)), format!("{what}: {}", words(&error))),
         // A pull can be said again: nothing hangs on how far it came.
         None if !is_unreached(&error) => {
             HostError::new(HookErrorKind::Unavailable, format!("{what}: {}", words(&error)))
@@ -132,6 +163,26 @@ impl Layers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_passes_by_itself_is_told_from_what_does_not() {
+        for (words, expected) in [
+            (
+                r#"Get "https://r:1/v2/": dial tcp 10.0.0.1:1: connect: connection refused"#,
+                HookErrorKind::RateLimited,
+            ),
+            (r#"Get "https://r/v2/": net/http: TLS handshake timeout"#, HookErrorKind::RateLimited),
+            ("received unexpected HTTP status: 503 Service Unavailable", HookErrorKind::RateLimited),
+            ("manifest for r/timeout:1 not found", HookErrorKind::NotFound),
+            ("unexpected EOF", HookErrorKind::RateLimited),
+            ("toomanyrequests: You have reached your pull rate limit", HookErrorKind::RateLimited),
+            ("manifest for r/x:1 not found: manifest unknown", HookErrorKind::NotFound),
+            (r#"Get "https://typo/v2/": dial tcp: lookup typo: no such host"#, HookErrorKind::NotFound),
+            ("pull access denied for x, repository does not exist", HookErrorKind::NotFound),
+        ] {
+            assert_eq!(kind(words), expected, "{words}");
+        }
+    }
 
     #[test]
     fn a_reference_without_a_tag_means_one_image() {

@@ -17,6 +17,7 @@ mod engine;
 mod events;
 mod exec;
 mod images;
+mod podman;
 mod policy;
 mod spec;
 mod upload;

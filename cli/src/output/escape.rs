@@ -3,13 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Whether a character may move the cursor, change colours, or turn the direction of text.
-pub(crate) fn is_unsafe(character: char) -> bool {
-    character.is_control()
-        || matches!(character,
-            '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{061c}' | '\u{feff}'
-            | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
+use wharf_core::params::is_unseen;
 
 /// One line of text; newlines are escaped too.
 pub(crate) fn line(text: &str) -> Cow<'_, str> {
@@ -22,12 +16,12 @@ pub(crate) fn lines(text: &str) -> Cow<'_, str> {
 }
 
 fn escape(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
-    if !text.chars().any(|character| is_unsafe(character) && !keep(character)) {
+    if !text.chars().any(|character| is_unseen(character) && !keep(character)) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 16);
     for character in text.chars() {
-        if is_unsafe(character) && !keep(character) {
+        if is_unseen(character) && !keep(character) {
             match character {
                 '\n' => safe.push_str("\\n"),
                 '\r' => safe.push_str("\\r"),
@@ -47,7 +41,7 @@ fn escape(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
 ///
 /// The serializer has escaped what is below U+0020 already, so what is left stands inside strings.
 pub(crate) fn json(text: &str) -> Cow<'_, str> {
-    let bad = |character: char| is_unsafe(character) && character != '\n';
+    let bad = |character: char| is_unseen(character) && character != '\n';
     if !text.chars().any(bad) {
         return Cow::Borrowed(text);
     }
@@ -171,7 +165,7 @@ mod tests {
     fn json_stays_the_same_value() {
         let text = serde_json::to_string("a\u{9b}\u{202e}\u{e0041}\n").unwrap();
         let safe = json(&text);
-        assert!(!safe.chars().any(is_unsafe), "{safe}");
+        assert!(!safe.chars().any(is_unseen), "{safe}");
         assert_eq!(serde_json::from_str::<String>(&safe).unwrap(), "a\u{9b}\u{202e}\u{e0041}\n");
     }
 

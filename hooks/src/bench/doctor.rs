@@ -67,7 +67,7 @@ impl Bench {
                 ),
             });
         }
-        for level in &version.levels {
+        for level in version.levels.iter() {
             for file in level.executables.values() {
                 let bytes = level.files.files.get(file).map(|file| file.bytes.as_slice()).unwrap_or_default();
                 let first =

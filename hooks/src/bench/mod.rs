@@ -243,8 +243,7 @@ impl Bench {
         let version = self.version()?;
         let mut request = attempt.request.clone();
         let mut names = Names::default();
-        let tmp = self.data.path().join("tmp");
-        names.below(&tmp, "hook-[A-Za-z0-9]+", "{tmp}");
+        names.below(&self.data.path().join("calls"), "[0-9a-z]+(/base-[A-Za-z0-9]+)?", "{tmp}");
         names.below(&self.data.path().join("builtin"), "[0-9a-f]{64}", "{template}");
         if let Some(dir) = &self.dir {
             names.plain(dir, "{template}");

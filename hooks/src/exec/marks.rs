@@ -1,74 +1,27 @@
 //! The mark of a call: every process that a hook starts carries `WHARF_INSTANCE=INSTANCE:TRACE` in its environment,
 //! so that what a call leaves behind is found wherever it went, also by the next launcher.
 //!
-//! ```text
-//! DATA/calls/TRACE written ─ first spawn ─ … ─ leftovers ended ─ file removed
-//!      └ a launcher that finds the file at its start knows that the call never ended
-//! ```
+//! Which calls have not ended is said by their directories (`calls`).
 //!
 //! A process is only signalled through a pidfd that was opened before its mark was read, so a reused process id
 //! never hits a stranger. What dropped the mark (a detached monitor) is nobody's leftover.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
+use super::calls;
+
 /// The variable that carries the mark.
 pub(crate) const VARIABLE: &str = "WHARF_INSTANCE";
 /// How often the table of processes is read until nobody new turns up.
 const ROUNDS: usize = 5;
-
-/// The file that says "this call has not ended". A call that starts no process needs none.
-#[derive(Debug)]
-pub(crate) struct CallFile {
-    path: PathBuf,
-    keep: bool,
-    written: Mutex<bool>,
-}
-
-impl CallFile {
-    /// Not written yet.
-    pub(crate) fn new(dir: &Path, trace: &str, keep: bool) -> Self {
-        Self { path: dir.join(trace), keep, written: Mutex::new(false) }
-    }
-
-    /// Writes the file, 0600, unless it is there; whoever may start a process has to wait for that.
-    pub(crate) fn write(&self) -> std::io::Result<()> {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*written {
-            let mut options = std::fs::OpenOptions::new();
-            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&self.path)?;
-            file.write_all(if self.keep { b"keep\n" } else { b"end\n" })?;
-            *written = true;
-        }
-        Ok(())
-    }
-
-    /// With `leftovers = "keep"` only the hook's own group may be ended after a crash: notes which one that is.
-    pub(crate) fn note_group(&self, group: i32) {
-        if self.keep {
-            // Without the note everything that carries the mark is ended, which is the rule for the others.
-            let _ = std::fs::write(&self.path, format!("keep {group}\n"));
-        }
-    }
-
-    /// The call has ended and so have its leftovers.
-    pub(crate) fn remove(&self) {
-        if *self.written.lock().unwrap_or_else(PoisonError::into_inner)
-            && let Err(error) = std::fs::remove_file(&self.path)
-        {
-            tracing::warn!(file = %self.path.display(), %error, "the file of an ended call stays");
-        }
-    }
-}
 
 /// The process ids that were given out since a moment: whatever a call has started has one of them.
 #[derive(Debug, Clone, Copy)]
@@ -235,24 +188,15 @@ fn wait(found: &[OwnedFd], most: Duration) {
 
 /// After a crash: ends what carries the mark of a call that had not ended, and forgets those calls. Blocks.
 pub(crate) fn end_leftovers(dir: &Path, instance: &str) -> usize {
-    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
     let mut target = Target::default();
-    let mut files = Vec::new();
-    for entry in entries.flatten() {
-        let Ok(trace) = entry.file_name().into_string() else { continue };
-        let mark = format!("{instance}:{trace}");
-        let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
-        match text.trim().strip_prefix("keep ").and_then(|group| group.parse().ok()) {
+    for call in calls::open(dir) {
+        let mark = format!("{instance}:{}", call.trace);
+        match call.group {
             Some(group) => drop(target.marked_groups.insert((mark, group))),
             None => drop(target.marks.insert(mark)),
         }
-        files.push(entry.path());
     }
     let ended = end(&target, Duration::from_secs(2));
-    for file in files {
-        if let Err(error) = std::fs::remove_file(&file) {
-            tracing::warn!(file = %file.display(), %error, "the file of an ended call stays");
-        }
-    }
+    calls::clear(dir);
     ended
 }

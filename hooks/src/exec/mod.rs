@@ -5,11 +5,13 @@
 //!                                       └ marks: whatever carries this call's mark afterwards is ended
 //! ```
 
+pub(crate) mod calls;
 pub(crate) mod child;
 pub(crate) mod document;
 pub(crate) mod marks;
 mod outcome;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,8 +27,39 @@ pub(crate) const STDERR_MAX: usize = 64 << 10;
 /// Most bytes of an output that a trace keeps.
 const TRACE_TAIL: usize = 4 << 10;
 
-/// Runs an executable hook; the answer is not validated yet.
+/// Runs an executable hook in a private directory; the answer is not validated yet.
 pub(crate) async fn run(
+    context: &Context,
+    file: &Path,
+    hook: Hook,
+    request: &Value,
+) -> Result<Value, HookError> {
+    let dir = context.about_to_run()?;
+    run_in(dir, context, file, hook, request).await
+}
+
+/// The same below the directory of a script that calls it.
+pub(crate) async fn run_below(
+    context: &Context,
+    file: &Path,
+    hook: Hook,
+    request: &Value,
+) -> Result<Value, HookError> {
+    let dir = tempfile::Builder::new()
+        .prefix("base-")
+        .permissions(std::fs::Permissions::from_mode(0o700))
+        .tempdir_in(context.about_to_run()?)
+        .map_err(|error| no_room(&error))?;
+    run_in(dir.path(), context, file, hook, request).await
+}
+
+/// The data directory takes no more: nothing has happened yet.
+pub(crate) fn no_room(error: &std::io::Error) -> HookError {
+    HookError::new(HookErrorKind::Unavailable, format!("the data directory takes no more: {error}"))
+}
+
+async fn run_in(
+    dir: &Path,
     context: &Context,
     file: &Path,
     hook: Hook,
@@ -38,15 +71,11 @@ pub(crate) async fn run(
             "a dry run starts no executable hook unless [hooks] dry_run = true",
         ));
     }
-    context.about_to_run()?;
-    let dir = private_dir(&context.settings.tmp()).map_err(|error| {
-        HookError::new(HookErrorKind::Unavailable, format!("the data directory takes no more: {error}"))
-    })?;
     let document = json!({"api": 1, "hook": hook.as_str(), "request": request});
     let mut stdin = document.to_string().into_bytes();
     stdin.push(b'\n');
     let mut env = context.environment();
-    env.extend(context.hook_environment(hook, dir.path()));
+    env.extend(context.hook_environment(hook, dir));
     env.extend(context.version.run.env.clone());
     if let Some(stage) = &context.stage {
         stage.environment(&mut env);
@@ -55,7 +84,7 @@ pub(crate) async fn run(
     let child = Child {
         argv: argv.clone(),
         env: env.into_iter().collect(),
-        cwd: dir.path().to_owned(),
+        cwd: dir.to_owned(),
         stdin,
         stdout_max: context.version.run.output,
         stdout_over_is_an_error: true,
@@ -64,7 +93,7 @@ pub(crate) async fn run(
         cancel: context.cancel.clone(),
     };
     let started = std::time::Instant::now();
-    let ended = child.run(|pid| context.call_file.note_group(pid)).await;
+    let ended = child.run(|pid| context.dir.note_group(pid)).await;
     let ended = match ended {
         Ok(ended) => ended,
         Err(error) => {
@@ -77,7 +106,7 @@ pub(crate) async fn run(
     };
     context.note_group(ended.group);
     if let Some(stage) = &context.stage {
-        stage.directory(dir.path());
+        stage.directory(dir);
     }
     context.log(&String::from_utf8_lossy(&ended.stderr));
     if ended.stderr_cut {
@@ -114,15 +143,6 @@ pub(crate) const fn effect_of(hook: Hook) -> &'static str {
         | Hook::OnParams
         | Hook::OnEnded => "write",
     }
-}
-
-/// A directory for one call, mode 0700, removed with the value.
-pub(crate) fn private_dir(tmp: &Path) -> std::io::Result<tempfile::TempDir> {
-    use std::os::unix::fs::PermissionsExt as _;
-    tempfile::Builder::new()
-        .prefix("hook-")
-        .permissions(std::fs::Permissions::from_mode(0o700))
-        .tempdir_in(tmp)
 }
 
 /// What a trace keeps of a command.

@@ -39,6 +39,8 @@ struct Slot {
     state: TemplateState,
     findings: Vec<Finding>,
     good: Option<Arc<Version>>,
+    /// Looking at its files is quick: they are built in, or on this host.
+    near: bool,
 }
 
 /// What a template's files looked like; equal means nothing to do.
@@ -87,20 +89,26 @@ impl Shelf {
         slots.iter().map(|(name, slot)| slot.entry(name)).collect()
     }
 
-    /// Reads again when the files of that template, or of one it extends, look different.
-    pub(crate) fn refresh(&self, name: &str) {
-        let changed = {
+    /// Whether looking at the files of that template, and of those it extends, is quick.
+    pub(crate) fn is_near(&self, name: &str) -> bool {
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        chain(&slots, name).all(|slot| slot.near)
+    }
+
+    /// Whether the files of that template, or of one it extends, look different.
+    pub(crate) fn has_changed(&self, name: &str) -> bool {
+        let seen: Vec<_> = {
             let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
-            let Some(slot) = slots.get(name) else { return };
-            let below = slot.good.iter().flat_map(|version| version.levels.iter().skip(1));
-            let names = std::iter::once(name).chain(below.map(|level| level.name.as_str()));
-            let looks: Vec<_> = names
-                .filter_map(|name| slots.get(name))
+            chain(&slots, name)
                 .filter_map(|slot| slot.seen.clone().map(|seen| (PathBuf::from(&slot.origin), seen)))
-                .collect();
-            looks
+                .collect()
         };
-        if changed.into_iter().any(|(dir, seen)| look(&dir) != seen) {
+        seen.into_iter().any(|(dir, seen)| look(&dir) != seen)
+    }
+
+    /// Reads again what has changed, if that template has.
+    pub(crate) fn refresh(&self, name: &str) {
+        if self.has_changed(name) {
             self.reload();
         }
     }
@@ -221,6 +229,14 @@ impl Shelf {
     }
 }
 
+/// A template and those it extends.
+fn chain<'a>(slots: &'a BTreeMap<String, Slot>, name: &'a str) -> impl Iterator<Item = &'a Slot> {
+    let good = slots.get(name).and_then(|slot| slot.good.as_ref());
+    let below = good.into_iter().flat_map(|version| version.levels.iter().skip(1));
+    let names = std::iter::once(name).chain(below.map(|level| level.name.as_str()));
+    names.filter_map(|name| slots.get(name))
+}
+
 fn look(dir: &Path) -> Seen {
     let mut refused = Vec::new();
     let signature =
@@ -237,12 +253,13 @@ impl Slot {
         old: Option<&Self>,
     ) -> Self {
         let last = old.and_then(|old| old.good.clone());
+        let near = seen.is_none() || !wharf_core::filesystem::is_network(Path::new(&origin));
         match made {
             Ok(version) => {
                 let disabled = version.template.disabled.is_some();
                 let state = if disabled { TemplateState::Disabled } else { TemplateState::Ok };
                 let findings = version.findings.clone();
-                Self { origin, seen, state, findings, good: Some(Arc::new(version)) }
+                Self { origin, seen, state, findings, good: Some(Arc::new(version)), near }
             }
             Err(findings) => {
                 let first = findings.iter().find(|finding| finding.severity == Severity::Error);
@@ -252,7 +269,7 @@ impl Slot {
                 if old.is_none_or(|old| old.state != state || old.findings != findings) {
                     tracing::warn!(template = %name, ?state, error = %first, "the template cannot be used as it is");
                 }
-                Self { origin, seen, state, findings, good: last }
+                Self { origin, seen, state, findings, good: last, near }
             }
         }
     }

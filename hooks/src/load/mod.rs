@@ -38,7 +38,7 @@ pub(crate) struct Version {
     /// What only the runtime knows.
     pub(crate) run: RunRules,
     /// Its own files first, then those of what it extends.
-    pub(crate) levels: Vec<Level>,
+    pub(crate) levels: Arc<Vec<Level>>,
     /// Who answers each hook: the first level that has it.
     pub(crate) hooks: BTreeMap<Hook, usize>,
     /// Warnings that came with it.
@@ -143,7 +143,13 @@ pub(crate) fn build(name: &str, files: Files, resolve: Resolve<'_>) -> Result<Ve
         .first()
         .filter(|_| levels.len() == 1)
         .map_or_else(|| chain_hash(&levels), |level| level.hash.clone());
-    Ok(Version { template: Arc::new(manifest.template), run: manifest.run, levels, hooks, findings: out })
+    Ok(Version {
+        template: Arc::new(manifest.template),
+        run: manifest.run,
+        levels: Arc::new(levels),
+        hooks,
+        findings: out,
+    })
 }
 
 fn chain_hash(levels: &[Level]) -> String {

@@ -76,10 +76,11 @@ pub(crate) async fn exec(lua: Lua, host: Host, options: Table) -> mlua::Result<T
     let cancel = context.cancel.child_token();
     // Dropping this call, or the VM, ends the command.
     let _ended_with_the_call = cancel.clone().drop_guard();
+    let dir = context.about_to_run().map_err(|error| mlua::Error::external(Failed(error)))?;
     let child = Child {
         argv,
         env: env.into_iter().collect(),
-        cwd: host.tmp_dir()?,
+        cwd: dir.to_owned(),
         stdin: order.stdin.clone(),
         stdout_max: OUTPUT_MAX,
         stdout_over_is_an_error: false,
@@ -87,12 +88,11 @@ pub(crate) async fn exec(lua: Lua, host: Host, options: Table) -> mlua::Result<T
         deadline,
         cancel,
     };
-    context.about_to_run().map_err(|error| mlua::Error::external(Failed(error)))?;
     // On the launcher's own runtime: its limits hold even while the script computes.
     let noted = std::sync::Arc::clone(&context);
     let running = host.runtime()?.spawn(child.run(move |group| {
         noted.note_command_group(group);
-        noted.call_file.note_group(group);
+        noted.dir.note_group(group);
     }));
     let ended = running.await.map_err(|error| mistake(format!("host.exec: {error}")))?;
     let ended =

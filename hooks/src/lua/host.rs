@@ -4,9 +4,8 @@
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
@@ -15,6 +14,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 use wharf_core::hook::{HookError, HookErrorKind};
 
+use super::Bytecode;
 use super::command::{self, duration};
 use super::fault::{Failed, failed, mistake};
 use super::render;
@@ -22,7 +22,7 @@ use super::value::{Into, Out, Secret};
 use super::waiting::waiting;
 use crate::context::Context;
 use crate::exec;
-use crate::load::files::Files;
+use crate::load::Level;
 use crate::stage::Stage;
 
 /// Functions that `host.parallel` runs at once.
@@ -48,96 +48,120 @@ const TMP_MAX: usize = 32 << 20;
 /// `host.cache`'s values as JSON texts, by template version, user and key.
 pub(crate) type Cache = Arc<Mutex<HashMap<(String, String, String), (Instant, String)>>>;
 
-/// What host functions share in one call.
-#[derive(Debug, Clone)]
-pub(crate) struct Host {
-    /// None while a template is checked: nothing may happen then.
-    call: Option<Arc<Context>>,
-    /// A module's body runs: nothing may happen then either.
-    pub(crate) loading: Arc<AtomicBool>,
+/// What host functions share. It is made with the VM and bound to a call later.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Host(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    work: OnceLock<Work>,
+    /// A module's body runs: nothing may happen then.
+    loading: AtomicBool,
     /// A function that waits was called.
-    pub(crate) waited: Arc<AtomicBool>,
-    /// The launcher's runtime, where commands and backends live; none while a template is checked.
-    runtime: Option<Handle>,
-    user: String,
-    cache: Cache,
-    commands: Arc<AtomicUsize>,
-    tmp: Arc<Mutex<Tmp>>,
+    waited: AtomicBool,
+    commands: AtomicUsize,
+    tmp: Mutex<Tmp>,
 }
 
-/// The private directory of a call, and what the script has put there.
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            work: OnceLock::new(),
+            loading: AtomicBool::new(true),
+            waited: AtomicBool::default(),
+            commands: AtomicUsize::default(),
+            tmp: Mutex::default(),
+        }
+    }
+}
+
+/// What a VM is for.
+#[derive(Debug)]
+pub(crate) struct Work {
+    /// The levels of the template.
+    pub(crate) levels: Arc<Vec<Level>>,
+    /// Which of them is called.
+    pub(crate) level: usize,
+    pub(crate) bytecode: Bytecode,
+    /// None while a template is checked: nothing may happen then.
+    pub(crate) call: Option<Call>,
+}
+
+/// The call that a VM is for.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) context: Arc<Context>,
+    /// The launcher's runtime, where commands and backends live.
+    pub(crate) runtime: Handle,
+    /// Whose call it is; empty when it is nobody's.
+    pub(crate) user: String,
+    pub(crate) cache: Cache,
+}
+
+/// What the script has put into the call's directory.
 #[derive(Debug, Default)]
 struct Tmp {
-    dir: Option<tempfile::TempDir>,
     files: usize,
     bytes: usize,
 }
 
 impl Host {
-    /// For one call; `None` while a template is checked.
-    pub(crate) fn new(
-        call: Option<Arc<Context>>,
-        runtime: Option<Handle>,
-        user: String,
-        cache: Cache,
-    ) -> Self {
-        Self {
-            call,
-            loading: Arc::new(AtomicBool::new(true)),
-            waited: Arc::default(),
-            runtime,
-            user,
-            cache,
-            commands: Arc::default(),
-            tmp: Arc::default(),
-        }
+    /// Says what the VM is for; nothing of a template has run before that.
+    pub(crate) fn bind(&self, work: Work) -> mlua::Result<()> {
+        self.0.work.set(work).map_err(|_| mistake("a VM serves one call"))
+    }
+
+    /// What the VM is for.
+    pub(crate) fn work(&self) -> mlua::Result<&Work> {
+        self.0.work.get().ok_or_else(|| mistake("no call"))
+    }
+
+    fn call(&self) -> Option<&Call> {
+        self.0.work.get()?.call.as_ref()
     }
 
     /// The call; a mistake where effects are not allowed.
     pub(crate) fn context(&self, function: &str) -> mlua::Result<Arc<Context>> {
-        match &self.call {
-            Some(call) if !self.loading.load(Ordering::Relaxed) => Ok(Arc::clone(call)),
+        match self.call() {
+            Some(call) if !self.0.loading.load(Ordering::Relaxed) => Ok(Arc::clone(&call.context)),
             _ => Err(mistake(format!("{function} cannot be used while a file is loaded: use it in a hook"))),
         }
     }
 
     /// What stands between a rehearsed call and the world.
     pub(crate) fn stage(&self) -> Option<&Arc<dyn Stage>> {
-        self.call.as_ref()?.stage.as_ref()
+        self.call()?.context.stage.as_ref()
     }
 
     /// Where commands and backends live.
     pub(crate) fn runtime(&self) -> mlua::Result<&Handle> {
-        self.runtime.as_ref().ok_or_else(|| mistake("nothing runs while a template is checked"))
+        let call = self.call().ok_or_else(|| mistake("nothing runs while a template is checked"))?;
+        Ok(&call.runtime)
+    }
+
+    /// Whether a module's body runs, from now on; what it was before.
+    pub(crate) fn set_loading(&self, loading: bool) -> bool {
+        self.0.loading.swap(loading, Ordering::Relaxed)
+    }
+
+    /// A function that waits was called.
+    pub(crate) fn waits(&self) {
+        self.0.waited.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether one was.
+    pub(crate) fn has_waited(&self) -> bool {
+        self.0.waited.load(Ordering::Relaxed)
     }
 
     /// How many commands there have been, this one included.
     pub(crate) fn count_command(&self) -> usize {
-        self.commands.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// The call's private directory, made when it is first needed.
-    pub(crate) fn tmp_dir(&self) -> mlua::Result<PathBuf> {
-        let mut tmp = self.tmp.lock().unwrap_or_else(PoisonError::into_inner);
-        let dir = match tmp.dir.take() {
-            Some(dir) => dir,
-            None => exec::private_dir(&self.context("host.tmp")?.settings.tmp()).map_err(|error| {
-                failed(HookErrorKind::Internal, format!("no temporary directory: {error}"))
-            })?,
-        };
-        let path = dir.path().to_owned();
-        tmp.dir = Some(dir);
-        Ok(path)
-    }
-
-    /// Removes the private directory; the call is over.
-    pub(crate) fn remove_tmp(&self) {
-        drop(self.tmp.lock().unwrap_or_else(PoisonError::into_inner).dir.take());
+        self.0.commands.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Takes room for one more file.
     fn tmp_room(&self, bytes: usize) -> mlua::Result<()> {
-        let mut tmp = self.tmp.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tmp = self.0.tmp.lock().unwrap_or_else(PoisonError::into_inner);
         tmp.files += 1;
         tmp.bytes = tmp.bytes.saturating_add(bytes);
         if tmp.files > TMP_FILES || tmp.bytes > TMP_MAX {
@@ -165,7 +189,7 @@ fn cut(text: &str, most: usize) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-/// Adds everything; `files` are those of the template on top, for `host.render`.
+/// Adds what does not depend on the call.
 pub(crate) fn add(lua: &Lua, globals: &Table, shared: &Host) -> mlua::Result<()> {
     let table = lua.create_table()?;
     let state = shared.clone();
@@ -234,8 +258,8 @@ pub(crate) fn add(lua: &Lua, globals: &Table, shared: &Host) -> mlua::Result<()>
             level,
             lua.create_function(move |_, values: Variadic<Lv>| {
                 let text = values.iter().map(shown).collect::<Vec<_>>().join(" ");
-                if let Some(call) = &state.call {
-                    call.log(&format!("{level}: {}\n", cut(&text, LOG_LINE)));
+                if let Some(call) = state.call() {
+                    call.context.log(&format!("{level}: {}\n", cut(&text, LOG_LINE)));
                 }
                 Ok(())
             })?,
@@ -243,37 +267,45 @@ pub(crate) fn add(lua: &Lua, globals: &Table, shared: &Host) -> mlua::Result<()>
     }
     globals.set("print", log.get::<Function>("info")?)?;
     globals.set("log", log)?;
-    if let Some(module) = shared.call.as_ref().and_then(|call| call.module.clone()) {
-        let table = lua.create_table()?;
-        for function in module.functions() {
-            let (state, module, function) = (shared.clone(), Arc::clone(&module), *function);
-            let name = format!("{}.{}", module.name(), function.name);
-            let called = waiting(lua, shared, &name, move |lua| {
-                let (state, module) = (state.clone(), Arc::clone(&module));
-                lua.create_async_function(move |lua, arguments: Option<Table>| {
-                    super::module::call(lua, state.clone(), Arc::clone(&module), function, arguments)
-                })
-            })?;
-            table.set(function.name, called)?;
-        }
-        globals.set(module.name(), table)?;
-    } else if shared.call.is_none() {
-        // While a template is checked every backend's name has to mean something.
-        for name in ["docker", "slurm", "shell"] {
-            globals.set(name, lua.create_table()?)?;
-        }
-    }
     Ok(())
 }
 
-/// `host.render` for one template's files.
-pub(crate) fn render_function(lua: &Lua, state: Host, files: Arc<Files>) -> mlua::Result<Function> {
+/// The modules that scripts may call, by name: the backend's; while a template is checked every backend's name has to mean
+/// something.
+pub(crate) fn modules(lua: &Lua, shared: &Host) -> mlua::Result<Vec<(&'static str, Table)>> {
+    let Some(call) = &shared.work()?.call else {
+        return ["docker", "slurm", "shell"]
+            .into_iter()
+            .map(|name| Ok((name, lua.create_table()?)))
+            .collect();
+    };
+    let Some(module) = &call.context.module else { return Ok(Vec::new()) };
+    let table = lua.create_table()?;
+    for function in module.functions() {
+        let (state, module, function) = (shared.clone(), Arc::clone(module), *function);
+        let name = format!("{}.{}", module.name(), function.name);
+        let called = waiting(lua, shared, &name, move |lua| {
+            let (state, module) = (state.clone(), Arc::clone(&module));
+            lua.create_async_function(move |lua, arguments: Option<Table>| {
+                super::module::call(lua, state.clone(), Arc::clone(&module), function, arguments)
+            })
+        })?;
+        table.set(function.name, called)?;
+    }
+    table.set_readonly(true);
+    Ok(vec![(module.name(), table)])
+}
+
+/// `host.render` for the files of a level; none given: those of the level that is called.
+pub(crate) fn render_function(lua: &Lua, state: Host, level: Option<usize>) -> mlua::Result<Function> {
     lua.create_function(move |_, (file, vars): (String, Option<Table>)| {
         let vars = match vars {
             Some(vars) => Out { secrets: false, max: 4 << 20 }.json(&Lv::Table(vars))?,
             None => Value::Object(serde_json::Map::new()),
         };
-        let text = render::render(&files, &file, &vars).map_err(mistake)?;
+        let work = state.work()?;
+        let here = work.levels.get(level.unwrap_or(work.level)).ok_or_else(|| mistake("no such level"))?;
+        let text = render::render(&here.files, &file, &vars).map_err(mistake)?;
         if let Some(stage) = state.stage() {
             stage.document(file.strip_prefix("files/").unwrap_or(&file), text.as_bytes());
         }
@@ -309,8 +341,8 @@ fn fail(_: &Lua, (kind, message, options): (String, LuaString, Option<Table>)) -
 
 /// `host.tmp()`: the call's private directory; `host.tmp(name, text)`: a new file in it, 0600. Removed with the call.
 fn tmp(state: &Host, (name, text): (Option<String>, Option<Lv>)) -> mlua::Result<String> {
-    state.context("host.tmp")?;
-    let dir = state.tmp_dir()?;
+    let context = state.context("host.tmp")?;
+    let dir = context.dir.make().map_err(|error| mlua::Error::external(Failed(exec::no_room(&error))))?;
     let Some(name) = name else { return Ok(dir.display().to_string()) };
     let good = !name.is_empty() && name.len() < 200 && !name.starts_with('.') && !name.contains(['/', '\0']);
     if !good {
@@ -374,14 +406,15 @@ async fn parallel(lua: Lua, functions: Variadic<Lv>) -> mlua::Result<Table> {
 /// `host.cache(key, seconds, function)`: the function's result, kept for that template and user.
 async fn cache(lua: Lua, state: Host, (key, time, make): (String, Lv, Function)) -> mlua::Result<Lv> {
     let context = state.context("host.cache")?;
+    let Some(call) = state.call() else { return Err(mistake("no call")) };
     let time = duration("host.cache: the time", &time)?.min(Duration::from_secs(3600));
     let key = (
         format!("{}\0{}", context.version.template.name, context.version.template.version),
-        state.user.clone(),
+        call.user.clone(),
         key,
     );
     {
-        let kept = state.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = call.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((until, value)) = kept.get(&key)
             && *until > Instant::now()
         {
@@ -391,7 +424,7 @@ async fn cache(lua: Lua, state: Host, (key, time, make): (String, Lv, Function))
     }
     let value = make.call_async::<Lv>(()).await?;
     let text = Out { secrets: false, max: CACHED_MAX }.json(&value)?.to_string();
-    let mut kept = state.cache.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut kept = call.cache.lock().unwrap_or_else(PoisonError::into_inner);
     let now = Instant::now();
     kept.retain(|known, (until, _)| *until > now && *known != key);
     let sizes = kept.iter().map(|((template, ..), (_, text))| (*template == key.0, text.len()));

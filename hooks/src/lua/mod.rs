@@ -1,7 +1,7 @@
 //! Hooks in Lua: Luau in a sandbox, a fresh VM for each call, on a thread of its own.
 //!
 //! ```text
-//! call ─ place in the pool ─▶ thread ─ VM (vm) ─ host functions (host, command, text) ─ hooks.lua (script) ─ result
+//! call ─ place in the pool ─▶ thread with a VM (fresh) ─ hooks.lua (script) ─ host functions (host, command, text) ─ result
 //!   │                            ▲ commands and backends run on the launcher's runtime, ended with the call
 //!   └ at the deadline: the flag that the VM's interrupt loads; 400 ms later nobody waits for the thread any more
 //! ```
@@ -12,6 +12,7 @@
 
 mod command;
 mod fault;
+mod fresh;
 mod host;
 mod module;
 mod render;
@@ -28,7 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mlua::{Lua, Value as Lv};
+use mlua::Value as Lv;
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -41,10 +42,11 @@ use crate::exec::child::Stopped;
 use crate::load::Level;
 use crate::load::files::Files;
 use crate::pool::Place;
-use host::{Cache, Host};
+use fresh::Fresh;
+use host::{Cache, Call, Work};
 use script::Scripts;
 pub(crate) use vm::LANGUAGE;
-use workers::{Fresh, Workers};
+use workers::Workers;
 
 /// How long a module's body may take when it is checked.
 const BODY: Duration = Duration::from_millis(250);
@@ -109,7 +111,8 @@ impl Engine {
             request,
         };
         let started = self.workers.run(Box::new(move |fresh| {
-            thread.run(fresh, done);
+            thread.run(&fresh, done);
+            drop(fresh);
             // The place comes back with the thread, not with the caller's patience.
             drop(place);
         }));
@@ -163,22 +166,19 @@ struct Thread {
 
 impl Thread {
     /// Runs it, and answers as soon as nothing of the call is left; the VM is thrown away after that.
-    fn run(self, fresh: mlua::Result<Fresh>, done: oneshot::Sender<Result<Value, HookError>>) {
-        let host = self.host();
-        let mut lua = None;
-        let result = fresh.and_then(|fresh| {
-            let machine = machine(fresh, self.context.version.run.memory, &self.given_up, &host)?;
-            self.runtime.block_on(self.script(lua.insert(machine), &host))
-        });
-        if host.waited.load(Ordering::Relaxed)
-            && let Some(lua) = &lua
+    fn run(self, fresh: &mlua::Result<Fresh>, done: oneshot::Sender<Result<Value, HookError>>) {
+        let result = match fresh {
+            Ok(fresh) => self.runtime.block_on(self.script(fresh)),
+            Err(error) => Err(error.clone()),
+        };
+        if let Ok(Fresh { lua, host, .. }) = fresh
+            && host.has_waited()
         {
             // What was cut off in the middle is kept by the VM and keeps it: collected, both go.
             for _ in 0..3 {
                 let _ = lua.gc_collect();
             }
         }
-        host.remove_tmp();
         // Nobody listens when the call was given up.
         let _ = done.send(self.outcome(result));
     }
@@ -198,64 +198,38 @@ impl Thread {
         })
     }
 
-    fn host(&self) -> Host {
+    fn work(&self) -> Work {
         let user = self.request.get("user").and_then(|user| user.get("name")).and_then(Value::as_str);
         // A rehearsal knows nothing of the ones before it.
         let cache = if self.context.stage.is_some() { Cache::default() } else { Arc::clone(&self.cache) };
-        Host::new(
-            Some(Arc::clone(&self.context)),
-            Some(self.runtime.clone()),
-            user.unwrap_or_default().to_owned(),
-            cache,
-        )
+        Work {
+            levels: Arc::clone(&self.context.version.levels),
+            level: self.level,
+            bytecode: self.bytecode.clone(),
+            call: Some(Call {
+                context: Arc::clone(&self.context),
+                runtime: self.runtime.clone(),
+                user: user.unwrap_or_default().to_owned(),
+                cache,
+            }),
+        }
     }
 
-    async fn script(&self, lua: &Lua, host: &Host) -> mlua::Result<Value> {
-        if host.stage().is_some() {
-            lua.load("math.randomseed(1)").exec()?;
+    async fn script(&self, fresh: &Fresh) -> mlua::Result<Value> {
+        let context = &self.context;
+        fresh.bind(self.work(), context.version.run.memory, &self.given_up)?;
+        if context.stage.is_some() {
+            fresh.lua.load("math.randomseed(1)").exec()?;
         }
-        let scripts = Scripts {
-            host: host.clone(),
-            levels: Arc::new(self.context.version.levels.clone()),
-            bytecode: self.bytecode.clone(),
-            call: Some(Arc::clone(&self.context)),
-        };
+        let scripts = Scripts(fresh.host.clone());
         tokio::select! {
             biased;
-            result = scripts.call(lua, self.level, self.context.hook, &self.request) => result,
+            result = scripts.call(&fresh.lua, fresh.environment.clone(), context.hook, &self.request) => result,
             // Drops what the script waits for; the VM goes with it.
-            () = tokio::time::sleep_until(self.context.deadline) => Err(mlua::Error::runtime(vm::OVER)),
-            () = self.context.cancel.cancelled() => Err(mlua::Error::runtime(vm::OVER)),
+            () = tokio::time::sleep_until(context.deadline) => Err(mlua::Error::runtime(vm::OVER)),
+            () = context.cancel.cancelled() => Err(mlua::Error::runtime(vm::OVER)),
         }
     }
-}
-
-/// A fresh VM with all that a call may use, sealed.
-fn machine(
-    Fresh { lua, over }: Fresh,
-    memory: usize,
-    given_up: &Arc<AtomicBool>,
-    host: &Host,
-) -> mlua::Result<Lua> {
-    over.get_or_init(|| Arc::clone(given_up));
-    lua.set_memory_limit(memory)?;
-    let globals = lua.globals();
-    host::add(&lua, &globals, host)?;
-    for name in ["host", "json", "toml", "re", "units", "log"] {
-        if let Lv::Table(table) = globals.get::<Lv>(name)? {
-            table.set_readonly(true);
-        }
-    }
-    let visible = lua.create_table()?;
-    for pair in globals.pairs::<Lv, Lv>() {
-        let (name, value) = pair?;
-        if !matches!(&name, Lv::String(name) if *name == "coroutine") {
-            visible.raw_set(name, value)?;
-        }
-    }
-    lua.set_named_registry_value(script::VISIBLE, visible)?;
-    lua.sandbox(true)?;
-    Ok(lua)
 }
 
 /// Names of the hooks in a template's table; what is wrong with its Lua and its documents goes to `out`.
@@ -299,8 +273,7 @@ pub(crate) fn hooks_of(files: &Files, out: &mut Vec<Finding>) -> Option<Vec<Stri
 
 fn read_table(files: &Files) -> mlua::Result<Vec<String>> {
     let over = Arc::new(AtomicBool::new(false));
-    let host = Host::new(None, None, String::new(), Cache::default());
-    let lua = machine(Fresh::new()?, 32 << 20, &over, &host)?;
+    let fresh = Fresh::new()?;
     let level = Level {
         name: String::new(),
         files: Arc::new(files.clone()),
@@ -308,7 +281,8 @@ fn read_table(files: &Files) -> mlua::Result<Vec<String>> {
         lua: Vec::new(),
         executables: std::collections::BTreeMap::new(),
     };
-    let scripts = Scripts { host, levels: Arc::new(vec![level]), bytecode: Bytecode::default(), call: None };
+    let work = Work { levels: Arc::new(vec![level]), level: 0, bytecode: Bytecode::default(), call: None };
+    fresh.bind(work, vm::MEMORY, &over)?;
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     let watched = Arc::clone(&over);
     let watchdog = std::thread::Builder::new().name("hook-check".to_owned()).spawn(move || {
@@ -317,7 +291,7 @@ fn read_table(files: &Files) -> mlua::Result<Vec<String>> {
         }
     });
     watchdog.map_err(fault::mistake)?;
-    let table = scripts.hooks(&lua, 0);
+    let table = Scripts(fresh.host.clone()).hooks(&fresh.lua, 0, fresh.environment.clone());
     drop(stop);
     let mut words = Vec::new();
     for pair in table?.pairs::<Lv, Lv>() {

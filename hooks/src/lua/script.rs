@@ -4,20 +4,17 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "whatever else a Lua value is, it is refused")]
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{Function, Lua, Table, Value as Lv};
 use serde_json::Value;
 use wharf_core::hook::{Hook, HookErrorKind};
 
-use super::Bytecode;
 use super::fault::{failed, mistake};
 use super::host::{self, Host};
 use super::value::{Into, Out};
-use crate::context::Context;
 use crate::exec;
-use crate::load::{Level, place};
+use crate::load::place;
 
 /// Members of requests that may be absent; anything else that is absent is a typing mistake.
 const OPTIONAL: [&str; 21] = [
@@ -52,36 +49,33 @@ pub(crate) fn compile(source: &[u8]) -> mlua::Result<Vec<u8>> {
     Compiler::new().set_optimization_level(1).set_debug_level(1).compile(source)
 }
 
-/// What a level's functions need.
-#[derive(Clone)]
-pub(crate) struct Scripts {
-    pub(crate) host: Host,
-    pub(crate) levels: Arc<Vec<Level>>,
-    pub(crate) bytecode: Bytecode,
-    pub(crate) call: Option<Arc<Context>>,
-}
+/// The scripts of the template that a VM is for.
+#[derive(Debug, Clone)]
+pub(crate) struct Scripts(pub(crate) Host);
 
 impl Scripts {
     /// Runs a file of a level in that level's environment; it must not have effects.
     fn file(&self, lua: &Lua, level: usize, file: &str, environment: Table) -> mlua::Result<Lv> {
-        let Some(here) = self.levels.get(level) else { return Err(mistake("no such level")) };
+        let work = self.0.work()?;
+        let Some(here) = work.levels.get(level) else { return Err(mistake("no such level")) };
         let Some(source) = here.files.files.get(file) else {
             return Err(mistake(format!("the template has no {file}")));
         };
-        let code = self.bytecode.get(&here.hash, file, &source.bytes)?;
+        let code = work.bytecode.get(&here.hash, file, &source.bytes)?;
         let name = if level == 0 { file.to_owned() } else { format!("{}/{file}", here.name) };
-        let before = self.host.loading.swap(true, Ordering::Relaxed);
+        let before = self.0.set_loading(true);
         let result = lua
             .load(code.as_slice())
             .set_mode(ChunkMode::Binary)
             .set_name(format!("={name}"))
             .set_environment(environment)
             .call::<Lv>(());
-        self.host.loading.store(before, Ordering::Relaxed);
+        self.0.set_loading(before);
         result
     }
 
-    fn environment(&self, lua: &Lua, level: usize) -> mlua::Result<Table> {
+    /// What the scripts of a level see, but for what depends on the call; no level given: those of the one that is called.
+    pub(crate) fn environment(&self, lua: &Lua, at: Option<usize>) -> mlua::Result<Table> {
         let environment = lua.create_table()?;
         for pair in lua.named_registry_value::<Table>(VISIBLE)?.pairs::<Lv, Lv>() {
             let (name, value) = pair?;
@@ -110,27 +104,35 @@ impl Scripts {
             }
             loaded.raw_set(name.as_str(), false)?;
             let file = format!("{}.lua", name.replace('.', "/"));
+            let level = at.map_or_else(|| Ok(scripts.0.work()?.level), mlua::Result::Ok)?;
             let made = scripts.file(lua, level, &file, weak.raw_get("environment")?)?;
             let made = if made.is_nil() { Lv::Boolean(true) } else { made };
             loaded.raw_set(name.as_str(), made.clone())?;
             Ok(made)
         })?;
         environment.raw_set("require", require)?;
-        if let Some(here) = self.levels.get(level) {
-            // `host`, but for rendering out of this level's own files.
-            let shared: Table = environment.raw_get("host")?;
-            let own = lua.create_table()?;
-            for pair in shared.pairs::<Lv, Lv>() {
-                let (name, function) = pair?;
-                own.raw_set(name, function)?;
-            }
-            own.raw_set("render", host::render_function(lua, self.host.clone(), Arc::clone(&here.files))?)?;
-            own.set_readonly(true);
-            environment.raw_set("host", own)?;
+        // `host`, but for rendering out of this level's own files.
+        let shared: Table = environment.raw_get("host")?;
+        let own = lua.create_table()?;
+        for pair in shared.pairs::<Lv, Lv>() {
+            let (name, function) = pair?;
+            own.raw_set(name, function)?;
         }
-        if level + 1 < self.levels.len() {
+        own.raw_set("render", host::render_function(lua, self.0.clone(), at)?)?;
+        own.set_readonly(true);
+        environment.raw_set("host", own)?;
+        Ok(environment)
+    }
+
+    /// Adds to a level's environment what depends on the call.
+    fn complete(&self, lua: &Lua, level: usize, environment: &Table) -> mlua::Result<()> {
+        let work = self.0.work()?;
+        for (name, module) in host::modules(lua, &self.0)? {
+            environment.raw_set(name, module)?;
+        }
+        if level + 1 < work.levels.len() {
             environment.raw_set("base", self.base(lua, level + 1)?)?;
-        } else if self.call.is_none() {
+        } else if work.call.is_none() {
             // While one level is checked alone, whatever it takes from `base` is a function.
             let nothing = lua.create_function(|_, ()| Ok(()))?;
             let base = lua.create_table()?;
@@ -140,12 +142,12 @@ impl Scripts {
             environment.raw_set("base", base)?;
         }
         environment.set_readonly(true);
-        Ok(environment)
+        Ok(())
     }
 
-    /// The table that a level's `hooks.lua` returns.
-    pub(crate) fn hooks(&self, lua: &Lua, level: usize) -> mlua::Result<Table> {
-        let environment = self.environment(lua, level)?;
+    /// The table that a level's `hooks.lua` returns, run in a fresh environment.
+    pub(crate) fn hooks(&self, lua: &Lua, level: usize, environment: Table) -> mlua::Result<Table> {
+        self.complete(lua, level, &environment)?;
         match self.file(lua, level, "hooks.lua", environment)? {
             Lv::Table(hooks) => Ok(hooks),
             other => {
@@ -157,15 +159,13 @@ impl Scripts {
     /// `base`: the hooks of the levels below, whatever they are written in.
     fn base(&self, lua: &Lua, level: usize) -> mlua::Result<Table> {
         let base = lua.create_table()?;
+        let levels = &self.0.work()?.levels;
         for hook in Hook::ALL {
-            let Some(at) =
-                (level..self.levels.len()).find(|at| self.levels.get(*at).is_some_and(|here| here.has(hook)))
-            else {
-                continue;
-            };
+            let has = |at: &usize| levels.get(*at).is_some_and(|here| here.has(hook));
+            let Some(at) = (level..levels.len()).find(has) else { continue };
             let scripts = self.clone();
             let name = format!("base.{}", hook.as_str());
-            let function = super::waiting::waiting(lua, &self.host, &name, move |lua| {
+            let function = super::waiting::waiting(lua, &self.0, &name, move |lua| {
                 let scripts = scripts.clone();
                 lua.create_async_function(move |lua, request: Lv| {
                     let scripts = scripts.clone();
@@ -179,8 +179,8 @@ impl Scripts {
     }
 
     async fn call_level(&self, lua: &Lua, level: usize, hook: Hook, request: Lv) -> mlua::Result<Lv> {
-        let context = self.host.context("base")?;
-        let Some(here) = self.levels.get(level) else { return Err(mistake("no such level")) };
+        let context = self.0.context("base")?;
+        let Some(here) = self.0.work()?.levels.get(level) else { return Err(mistake("no such level")) };
         if let Some(file) = here.executables.get(&hook) {
             let request = Out { secrets: true, max: 64 << 20 }.json(&request)?;
             let path = place(here, file, &context.settings.copies()).map_err(|error| {
@@ -189,30 +189,34 @@ impl Scripts {
             let cancel = context.cancel.child_token();
             let _ended_with_the_call = cancel.clone().drop_guard();
             let running = Arc::clone(&context);
-            let task =
-                self.host.runtime()?.spawn(async move { exec::run(&running, &path, hook, &request).await });
+            let task = self
+                .0
+                .runtime()?
+                .spawn(async move { exec::run_below(&running, &path, hook, &request).await });
             let answer = task.await.map_err(|error| mistake(format!("base.{}: {error}", hook.as_str())))?;
             let answer = answer.map_err(|error| mlua::Error::external(super::fault::Failed(error)))?;
             return Into::PLAIN.lua(lua, &answer);
         }
-        let function: Function = self.hooks(lua, level)?.get(hook.as_str())?;
+        let environment = self.environment(lua, Some(level))?;
+        let function: Function = self.hooks(lua, level, environment)?.get(hook.as_str())?;
         function.call_async::<Lv>(request).await
     }
 
-    /// Calls one hook.
+    /// Calls one hook of the level that is called.
     pub(crate) async fn call(
         &self,
         lua: &Lua,
-        level: usize,
+        environment: Table,
         hook: Hook,
         request: &Value,
     ) -> mlua::Result<Value> {
-        let hooks = self.hooks(lua, level)?;
+        let work = self.0.work()?;
+        let hooks = self.hooks(lua, work.level, environment)?;
         let function: Function = hooks
             .get::<Option<Function>>(hook.as_str())?
             .ok_or_else(|| mistake(format!("hooks.lua has no function `{}`", hook.as_str())))?;
-        let Some(context) = &self.call else { return Err(mistake("no call")) };
-        self.host.loading.store(false, Ordering::Relaxed);
+        let Some(host::Call { context, .. }) = &work.call else { return Err(mistake("no call")) };
+        self.0.set_loading(false);
         let request = frozen(lua, hook, request, &context.secret_params)?;
         let result = function.call_async::<Lv>(request).await?;
         if result.is_nil() {

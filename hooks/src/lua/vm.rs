@@ -40,7 +40,7 @@ pub(crate) const LANGUAGE: [&str; 25] = [
 ];
 
 /// The cap where a template says nothing.
-const MEMORY: usize = 32 << 20;
+pub(crate) const MEMORY: usize = 32 << 20;
 
 /// The error that a script sees once its time is over.
 pub(crate) const OVER: &str = "the hook's time is over";

@@ -4,7 +4,6 @@
 //! business of `host` and `script`.
 
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering;
 
 use mlua::{Function, Lua, Table};
 
@@ -50,7 +49,7 @@ pub(crate) fn waiting(
     };
     let (state, shown) = (shared.clone(), name.to_owned());
     let allowed = lua.create_function(move |_, ()| {
-        state.waited.store(true, Ordering::Relaxed);
+        state.waits();
         state.context(&shown).map(drop)
     })?;
     wrap.call((name, allowed, lua.create_function(move |lua, ()| make(lua))?))

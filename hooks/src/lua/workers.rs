@@ -13,11 +13,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use mlua::Lua;
-
-use super::text;
-use super::units;
-use super::vm::{self, Over};
+use super::Fresh;
 
 /// Threads that are kept when there is nothing to do.
 const IDLE_MOST: usize = 4;
@@ -25,24 +21,6 @@ const IDLE_MOST: usize = 4;
 const IDLE: Duration = Duration::from_secs(10);
 /// Stack of a thread.
 const STACK: usize = 4 << 20;
-
-/// A VM that no script has seen, with all that does not depend on the call.
-pub(crate) struct Fresh {
-    pub(crate) lua: Lua,
-    /// Ends it.
-    pub(crate) over: Over,
-}
-
-impl Fresh {
-    /// Makes one.
-    pub(crate) fn new() -> mlua::Result<Self> {
-        let over = Over::default();
-        let lua = vm::new(&over)?;
-        text::add(&lua, &lua.globals())?;
-        units::add(&lua, &lua.globals())?;
-        Ok(Self { lua, over })
-    }
-}
 
 /// What a thread is to do; it gives the VM back to nobody.
 pub(crate) type Job = Box<dyn FnOnce(mlua::Result<Fresh>) + Send>;

@@ -24,6 +24,8 @@ use wharf_hooks::Hooks;
 
 /// What an attack is given.
 const DEADLINE: Duration = Duration::from_millis(500);
+/// The deadline of an attack that another limit has to end: a busy machine must not be what ends it.
+const PATIENT: Duration = Duration::from_secs(4);
 /// How much later it may be over.
 const LATE: Duration = Duration::from_millis(500);
 /// How long a neighbour may take.
@@ -51,9 +53,7 @@ async fn greedy(body: &str) {
 
 /// It is a mistake that is told at once; returns the words.
 async fn refused(body: &str) -> String {
-    let started = Instant::now();
     let run = attack(body, &[HookErrorKind::Internal]).await;
-    assert!(started.elapsed() < DEADLINE + LATE, "{:?}", started.elapsed());
     run.outcome.expect_err("refused").message
 }
 
@@ -70,7 +70,8 @@ async fn attack_with(manifest: &str, body: &str, request: Value, kinds: &[HookEr
     let before = memory("VmRSS:");
     std::fs::write("/proc/self/clear_refs", "5").expect("the peak is forgotten");
     let mut call = call("bad", Hook::Logs, request);
-    call.deadline = DEADLINE;
+    let deadline = if kinds.contains(&HookErrorKind::Timeout) { DEADLINE } else { PATIENT };
+    call.deadline = deadline;
     let started = Instant::now();
     let attacking = {
         let hooks = hooks.clone();
@@ -88,7 +89,7 @@ async fn attack_with(manifest: &str, body: &str, request: Value, kinds: &[HookEr
     }
     let (run, took) = attacking.await.expect("no panic");
     let grown = memory("VmHWM:").saturating_sub(before);
-    assert!(took < DEADLINE + LATE, "it took {took:?}");
+    assert!(took < deadline + LATE, "it took {took:?}");
     assert!(grown < GROWTH_KIB, "the process grew by {grown} KiB");
     match &run.outcome {
         Err(error) => assert!(kinds.contains(&error.kind), "{error:?}\n{}", run.trace.log),
@@ -111,11 +112,9 @@ async fn neighbour(hooks: &Hooks) -> Duration {
 async fn nothing_stays(bench: &Bench) {
     until("the thread ended", || threads() == 0).await;
     until("no process is left", || children().is_empty()).await;
-    for dir in ["tmp", "calls"] {
-        let dir = bench.data().join(dir);
-        until("no file of a call is left", || std::fs::read_dir(&dir).expect("a directory").count() == 0)
-            .await;
-    }
+    let calls = bench.data().join("calls");
+    until("no directory of a call is left", || std::fs::read_dir(&calls).expect("a directory").count() == 0)
+        .await;
 }
 
 /// Threads that run a script.

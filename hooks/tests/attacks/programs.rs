@@ -162,13 +162,8 @@ async fn the_environment_is_exactly_this() {
         let (name, value) = line.split_once('=').expect("a variable");
         let value = match name {
             "WHARF_DEADLINE_MS" => "MS".to_owned(),
-            "WHARF_TMPDIR" => value
-                .replace(&bench.data().display().to_string(), "DATA")
-                .split("hook-")
-                .next()
-                .unwrap_or_default()
-                .to_owned(),
             _ => value
+                .replace(&bench.data().display().to_string(), "DATA")
                 .replace(&trace, "TRACE")
                 .replace(&session, "SESSION")
                 .replace(&std::env::var("PATH").unwrap_or_default(), "PATH"),
@@ -179,6 +174,6 @@ async fn the_environment_is_exactly_this() {
         shown,
         "HOME=/home/alice\nLANG=C.UTF-8\nLD_PRELOAD=\nPATH=/opt/site/bin:PATH\nSITE_CONF=/etc/site.conf\nUSER=alice\n\
          WHARF_DEADLINE_MS=MS\nWHARF_DRY_RUN=0\nWHARF_HOOK=submit\nWHARF_INSTANCE=bench-0:TRACE\nWHARF_SESSION_ID=SESSION\n\
-         WHARF_TMPDIR=DATA/tmp/\nWHARF_TRACE_ID=TRACE\n"
+         WHARF_TMPDIR=DATA/calls/TRACE\nWHARF_TRACE_ID=TRACE\n"
     );
 }

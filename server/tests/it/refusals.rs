@@ -73,6 +73,8 @@ async fn bodies_and_queries_that_are_wrong() {
     assert_eq!(problem["field"], "colour");
     let problem = post(json, "{\"template\":7}").await.refused(422, "invalid");
     assert_eq!(problem["field"], "template");
+    let twice = post(json, "{\"template\":\"fake\",\"template\":\"fake\"}").await.refused(422, "invalid");
+    assert_eq!(twice["field"], "template");
     post(json, "{\"template\":\"nope\"}").await.refused(422, "unknown_template");
     // The answer comes although the client has not read it while it was writing.
     let large = format!("{{\"template\":\"{}\"}}", "x".repeat(3 << 20));

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 use tracing::warn;
+use wharf_core::filesystem;
 use wharf_core::store::StoreError;
 
 use super::refusal::{beside, dir_of, refuse, refuse_io};
@@ -34,28 +35,7 @@ pub(super) enum Sharing {
 
 /// Network file systems do not carry shared memory between hosts, and their locks are slow and doubtful.
 pub(super) fn sharing(path: &Path) -> Sharing {
-    const NETWORK: [u64; 16] = [
-        0x6969,      // NFS
-        0x517b,      // SMB
-        0xff53_4d42, // CIFS
-        0xfe53_4d42, // SMB2
-        0x5346_414f, // AFS
-        0x6b41_4653, // kAFS
-        0x7375_7245, // Coda
-        0x00c3_6400, // Ceph
-        0x6573_5546, // FUSE
-        0x0bd0_0bd0, // Lustre
-        0x4750_4653, // GPFS
-        0x1983_0326, // BeeGFS
-        0xaad7_aaea, // PanFS
-        0x2003_0528, // OrangeFS
-        0x0116_1970, // GFS2
-        0x0102_1997, // 9P
-    ];
-    #[expect(clippy::cast_sign_loss, reason = "magic numbers are bit patterns")]
-    let is_network = rustix::fs::statfs(dir_of(path))
-        .is_ok_and(|found| NETWORK.contains(&(found.f_type as u64 & 0xffff_ffff)));
-    if is_network { Sharing::Alone } else { Sharing::Shared }
+    if filesystem::is_network(dir_of(path)) { Sharing::Alone } else { Sharing::Shared }
 }
 
 /// Opens the file for the writer: makes it if it is not there, checks it, brings it up to date.

@@ -1,0 +1,110 @@
+//! Bringing images from a registry: what the user sees meanwhile, what ends it, and what does not.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wharf_tests::{Dockerd, Launcher, Probe, Proxy, Registry, Template, until, wait};
+
+const SOON: Duration = Duration::from_secs(30);
+/// Of the big image's one layer.
+const BYTES: u64 = 48 << 20;
+
+#[track_caller]
+fn launcher(engine: &Dockerd) -> Launcher {
+    let scripts = format!(
+        "api = 1\nextends = \"docker-cli\"\n[hooks]\nenv = {{ DOCKER_HOST = \"{}\" }}\n",
+        engine.host()
+    );
+    let scripts = Template::new("scripts").toml(&scripts);
+    Launcher::builder().env("DOCKER_HOST", &engine.host()).template(&scripts).start()
+}
+
+fn body(template: &str, image: &str) -> Value {
+    json!({"template": template, "command": ["sleep", "1000"], "params": {"image": image, "network": "none"}})
+}
+
+/// Puts an image into the registry, and out of the engine.
+#[track_caller]
+fn publish(engine: &Dockerd, registry: &Registry, image: &str) -> String {
+    let name = format!("{}/{image}:1", registry.host());
+    engine.run(&["tag", image, &name]).exits(0);
+    engine.run(&["push", "--quiet", &name]).exits(0);
+    engine.run(&["rmi", "--force", &name, image]).exits(0);
+    name
+}
+
+#[test]
+fn a_pull_tells_how_far_it_is_and_terminate_stops_it() {
+    let engine = Dockerd::start();
+    engine.big_image("big", BYTES);
+    let registry = Registry::start();
+    let name = publish(&engine, &registry, "big");
+    let slow = Proxy::tcp(&registry.host());
+    slow.throttle(BYTES / 30);
+    let name = name.replace(&registry.host(), slow.address());
+    let launcher = launcher(&engine);
+    let id = launcher.start_session(&body("docker", &name));
+    let session = launcher.await_session(&id, "tells how far it is", SOON, |session| {
+        let told = session["reason"]["message"].as_str().unwrap_or_default();
+        told.contains(&name) && told.contains(" MB") && !told.contains(", 0 of")
+    });
+    assert_eq!((&session["phase"], &session["reason"]["code"]), (&json!("preparing"), &json!("preparing")));
+    let end = launcher.terminate(&id, "5s")["end"].clone();
+    assert_eq!((&end["cause"], &end["stopped_by"]), (&json!("terminated"), &json!("not_started")), "{end}");
+    // A pull that went on would now be done in a moment.
+    slow.throttle(0);
+    wait::never("the image comes all the same", Duration::from_secs(3), || {
+        let there = engine.run(&["images", "--quiet", &name]).stdout;
+        (!there.is_empty()).then_some(there)
+    });
+    let id = launcher.start_session(&body("docker", &name));
+    launcher.await_session(&id, "runs", SOON, |session| session["state"] == "running");
+    assert_eq!(launcher.terminate(&id, "15s")["end"]["cause"], "terminated");
+}
+
+#[test]
+fn a_registry_that_fails_for_a_moment_is_asked_again_and_one_without_the_image_is_believed() {
+    let engine = Dockerd::start();
+    let mut registry = Registry::start();
+    let name = publish(&engine, &registry, "other");
+    let launcher = launcher(&engine);
+    let told = |session: &Value| session["reason"]["message"].as_str().unwrap_or_default().to_owned();
+    for template in ["docker", "scripts"] {
+        registry.kill9();
+        let id = launcher.start_session(&body(template, &name));
+        let session = launcher.await_session(&id, "waits for the registry", SOON, |session| {
+            session["reason"]["code"] == "unavailable" && told(session).contains("refused")
+        });
+        assert_eq!(
+            (&session["state"], &session["phase"]),
+            (&json!("pending"), &json!("recorded")),
+            "{session}"
+        );
+        registry.restart();
+        launcher.await_session(&id, "runs", Duration::from_secs(60), |session| session["state"] == "running");
+        assert_eq!(launcher.terminate(&id, "15s")["end"]["cause"], "terminated");
+        engine.run(&["rmi", "--force", &name]).exits(0);
+        let absent = format!("{}/absent:1", registry.host());
+        let end =
+            launcher.await_ended(&launcher.start_session(&body(template, &absent)), SOON)["end"].clone();
+        assert_eq!(end["cause"], "submit_failed", "{end}");
+        let words = end["message"].as_str().unwrap_or_default();
+        assert!(words.contains(&absent) && words.contains("manifest unknown"), "{end}");
+    }
+    // A registry that is down is no fault of the template: others start.
+    registry.kill9();
+    let ids: Vec<String> = (0..8).map(|_| launcher.start_session(&body("docker", &name))).collect();
+    for id in &ids {
+        launcher.await_session(id, "waits", SOON, |session| session["reason"]["code"] == "unavailable");
+    }
+    let id = launcher.start_session(&body("docker", "busybox"));
+    launcher.await_connected(&id);
+    for id in &ids {
+        let end = launcher.terminate(id, "5s")["end"].clone();
+        assert_eq!(end["stopped_by"], "not_started", "{end}");
+    }
+    until("nothing is left of them", SOON, || {
+        let left = engine.containers();
+        Probe::when(left == [format!("{id} busybox running")], (), || format!("{left:?}"))
+    });
+}
