@@ -35,18 +35,17 @@ impl Picked {
                 endpoint.port = Some(port);
                 picked.variables.push((format!("WHARF_PORT_{name}"), port.to_string()));
             }
-            let Some(file) = endpoint.socket.as_ref().filter(|socket| !socket.starts_with('/')) else {
-                continue;
-            };
-            let directory = match picked.directory.take() {
-                Some(directory) => directory,
-                None => make()?,
-            };
-            let path = directory.join(Path::new(file).file_name().unwrap_or("socket".as_ref()));
-            picked.directory = Some(directory);
-            let path = path.display().to_string();
-            picked.variables.push((format!("WHARF_SOCKET_{name}"), path.clone()));
-            endpoint.socket = Some(path);
+            let Some(socket) = &mut endpoint.socket else { continue };
+            if !socket.starts_with('/') {
+                let directory = match picked.directory.take() {
+                    Some(directory) => directory,
+                    None => make()?,
+                };
+                let path = directory.join(Path::new(socket).file_name().unwrap_or("socket".as_ref()));
+                picked.directory = Some(directory);
+                *socket = path.display().to_string();
+            }
+            picked.variables.push((format!("WHARF_SOCKET_{name}"), socket.clone()));
         }
         Ok(picked)
     }
