@@ -26,13 +26,15 @@ pub(crate) struct Files {
 }
 
 /// A whole file or none: written beside, then named. `durable` also survives a crash of the host.
-fn write(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
+fn write(path: &Path, mode: u32, content: &[u8], durable: bool) -> io::Result<()> {
     let draft = path.with_extension("new");
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&draft)?;
     // The mode holds also under a strict umask.
     file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
     file.write_all(content)?;
-    file.sync_data()?;
+    if durable {
+        file.sync_data()?;
+    }
     fs::rename(&draft, path)
 }
 
@@ -74,10 +76,11 @@ impl Files {
         make_dir(&self.data.join("sessions"), 0o700)?;
         make_dir(&dir, 0o700)?;
         make_dir(&dir.join("mount"), 0o755)?;
-        write(&dir.join("mount/addresses"), 0o644, lines(addresses).as_bytes())?;
+        // Written anew by every launcher that starts: nothing is lost with the host.
+        write(&dir.join("mount/addresses"), 0o644, lines(addresses).as_bytes(), false)?;
         let text = serde_json::to_vec_pretty(bootstrap).map_err(io::Error::other)?;
         // Another user of the host cannot come by the directory above; one inside a container has to read it.
-        write(&dir.join("mount/bootstrap.json"), 0o644, &text)
+        write(&dir.join("mount/bootstrap.json"), 0o644, &text, true)
     }
 
     /// Writes the launcher's present addresses for every session that has a directory.
@@ -91,7 +94,7 @@ impl Files {
         for entry in entries.filter_map(Result::ok) {
             let mount = entry.path().join("mount");
             if mount.is_dir() {
-                write(&mount.join("addresses"), 0o644, lines(addresses).as_bytes())?;
+                write(&mount.join("addresses"), 0o644, lines(addresses).as_bytes(), false)?;
                 count += 1;
             }
         }
@@ -132,7 +135,7 @@ impl Files {
         let path = self.log(id, stream);
         make_dir(&self.data.join("logs"), 0o700)?;
         make_dir(&self.data.join("logs").join(id.as_str()), 0o700)?;
-        write(&path, 0o600, content)
+        write(&path, 0o600, content, true)
     }
 
     /// What an ended session had printed; empty when nothing was kept.

@@ -133,6 +133,10 @@ impl HostModule for Docker {
         FUNCTIONS
     }
 
+    fn starts_processes(&self) -> bool {
+        false
+    }
+
     async fn call(
         &self,
         function: &str,
