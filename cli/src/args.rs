@@ -88,6 +88,8 @@ pub(crate) enum Command {
     Connect(session::Connect),
     /// Enter a session's terminal
     Attach(session::Attach),
+    /// Reach an endpoint of a session by a port of this host
+    Forward(session::Forward),
     /// Cut users' streams; the session goes on
     Disconnect(session::Disconnect),
     /// Give a session's job more time

@@ -62,6 +62,7 @@ impl AsyncRead for TunnelIo {
                 Some(Ok(Frame::Data(_, data))) => self.rest = data,
                 Some(Ok(Frame::Control(text))) => match serde_json::from_slice(&text) {
                     Ok(ServerControl::Eof(_)) => self.ended = true,
+                    Ok(ServerControl::Offset(_)) => {}
                     Ok(ServerControl::Exit(_) | ServerControl::Error(_) | ServerControl::Notice(_))
                     | Err(_) => {
                         return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));

@@ -20,6 +20,7 @@ mod monitor;
 mod output;
 mod pty;
 mod reaper;
+mod screen;
 mod spawn;
 mod stop;
 mod supervise;

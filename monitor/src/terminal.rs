@@ -1,4 +1,4 @@
-//! The session's terminal: it outlives every viewer, and each one first gets the screen as it is.
+//! The session's terminal: it outlives every viewer, and each one first gets the screen as it is, or what it has missed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +15,7 @@ use wharf_protocol::{ErrorCode, Problem};
 
 use crate::monitor::Monitor;
 use crate::pty::Pty;
+use crate::screen::{SCROLLBACK, Screen};
 
 /// Size until a viewer says another.
 pub(crate) const ROWS: u16 = 24;
@@ -35,15 +36,37 @@ struct Viewer {
     seen: (usize, Instant),
 }
 
-struct Screen {
-    parser: vt100::Parser,
+struct Shown {
+    screen: Screen,
     viewers: Vec<Viewer>,
+}
+
+/// What a viewer is shown first, and how it goes on.
+struct View {
+    first: Bytes,
+    /// Where in the program's output what comes after `first` begins.
+    offset: u64,
+    /// `first` is a screen; else it is output itself, from where the viewer was.
+    screen: bool,
+    next: mpsc::UnboundedReceiver<Bytes>,
+    behind: Arc<AtomicUsize>,
+}
+
+/// What a viewer asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wish {
+    pub(crate) role: Role,
+    pub(crate) size: Option<Size>,
+    /// Told of offsets, and shown what came after this one when that is still there.
+    pub(crate) offset: Option<u64>,
+    /// Lines above the screen.
+    pub(crate) scrollback: usize,
 }
 
 /// The terminal.
 pub(crate) struct Terminal {
     pty: Pty,
-    screen: Mutex<Screen>,
+    shown: Mutex<Shown>,
 }
 
 impl std::fmt::Debug for Terminal {
@@ -54,19 +77,19 @@ impl std::fmt::Debug for Terminal {
 
 impl Terminal {
     pub(crate) fn new(pty: Pty) -> Self {
-        let screen = Screen { parser: vt100::Parser::new(ROWS, COLUMNS, 0), viewers: Vec::new() };
-        Self { pty, screen: Mutex::new(screen) }
+        let shown = Shown { screen: Screen::new(ROWS, COLUMNS), viewers: Vec::new() };
+        Self { pty, shown: Mutex::new(shown) }
     }
 
-    fn screen(&self) -> std::sync::MutexGuard<'_, Screen> {
-        self.screen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn shown(&self) -> std::sync::MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Shows what the program wrote.
     pub(crate) fn show(&self, data: &Bytes) {
-        let mut screen = self.screen();
-        screen.parser.process(data);
-        screen.viewers.retain(|viewer| {
+        let mut shown = self.shown();
+        shown.screen.process(data);
+        shown.viewers.retain(|viewer| {
             let behind = viewer.behind.fetch_add(data.len(), Ordering::Relaxed) + data.len();
             // Dropping its sender is what tells a viewer that it was too slow.
             behind <= BEHIND && viewer.to.send(data.clone()).is_ok()
@@ -83,7 +106,7 @@ impl Terminal {
     /// Whether somebody who reads is far behind; who does not read is dropped.
     fn is_full(&self) -> bool {
         let mut full = false;
-        self.screen().viewers.retain_mut(|viewer| {
+        self.shown().viewers.retain_mut(|viewer| {
             let behind = viewer.behind.load(Ordering::Relaxed);
             if behind != viewer.seen.0 {
                 viewer.seen = (behind, Instant::now());
@@ -95,34 +118,31 @@ impl Terminal {
         full
     }
 
-    /// The screen as it is, and all that comes after it.
-    fn view(&self) -> (Bytes, mpsc::UnboundedReceiver<Bytes>, Arc<AtomicUsize>) {
-        let mut screen = self.screen();
-        let now = Bytes::from(screen.parser.screen().state_formatted());
-        let (to, from) = mpsc::unbounded_channel();
+    /// The screen as it is, or what was missed since that offset, and all that comes after it.
+    fn view(&self, offset: Option<u64>, scrollback: usize) -> View {
+        let mut shown = self.shown();
+        let missed = offset.and_then(|offset| shown.screen.since(offset));
+        let screen = missed.is_none();
+        let first = missed.unwrap_or_else(|| shown.screen.present(scrollback.min(SCROLLBACK)).into());
+        let (to, next) = mpsc::unbounded_channel();
         let behind = Arc::new(AtomicUsize::new(0));
         let seen = (0, Instant::now());
-        screen.viewers.push(Viewer { to, behind: Arc::clone(&behind), seen });
-        (now, from, behind)
+        shown.viewers.push(Viewer { to, behind: Arc::clone(&behind), seen });
+        let written = shown.screen.written();
+        let offset = if screen { written } else { written - first.len() as u64 };
+        View { first, offset, screen, next, behind }
     }
 
-    /// The screen is drawn anew at the new size: shrinking it in place can leave the parser with half a wide character.
-    /// It is never narrower than one of those, whatever the program is told.
     fn resize(&self, size: Size) {
-        if !size.is_valid() {
-            return;
+        if size.is_valid() {
+            self.shown().screen.resize(size);
+            let _ = self.pty.resize(size.rows, size.cols);
         }
-        let mut screen = self.screen();
-        let now = screen.parser.screen().state_formatted();
-        screen.parser = vt100::Parser::new(size.rows.max(2), size.cols.max(2), 0);
-        screen.parser.process(&now);
-        drop(screen);
-        let _ = self.pty.resize(size.rows, size.cols);
     }
 }
 
 /// Serves one viewer.
-pub(crate) async fn attach(monitor: &Monitor, stream: LinkStream, role: Role, size: Option<Size>) {
+pub(crate) async fn attach(monitor: &Monitor, stream: LinkStream, wish: Wish) {
     let (mut reader, mut writer) = stream.split();
     let Some(terminal) = monitor.terminal.get() else {
         let problem = Problem::new(ErrorCode::NoTerminal, "the session has no terminal");
@@ -132,15 +152,22 @@ pub(crate) async fn attach(monitor: &Monitor, stream: LinkStream, role: Role, si
     if writer.send_json(&StreamReply::Ok(serde_json::Value::Null)).await.is_err() {
         return;
     }
-    let control = role == Role::Control;
-    if let Some(size) = size.filter(|_| control) {
+    let control = wish.role == Role::Control;
+    if let Some(size) = wish.size.filter(|_| control) {
         terminal.resize(size);
     }
-    let (now, mut output, behind) = terminal.view();
+    let View { first, offset, screen, next: mut output, behind } =
+        terminal.view(wish.offset, wish.scrollback);
+    let position = wish.offset.and_then(|_| Frame::json(&ServerControl::Offset(offset)).ok());
     let mut exited = monitor.exited.subscribe();
     let write = async {
-        if writer.send(Frame::Data(Channel::Stdout, now)).await.is_err() {
-            return;
+        let first = Some(Frame::Data(Channel::Stdout, first));
+        // A screen is none of the output that is counted.
+        let begin = if screen { [first, position] } else { [position, first] };
+        for frame in begin.into_iter().flatten() {
+            if writer.send(frame).await.is_err() {
+                return;
+            }
         }
         loop {
             tokio::select! {
@@ -196,21 +223,5 @@ pub(crate) async fn attach(monitor: &Monitor, stream: LinkStream, role: Role, si
     tokio::select! {
         () = write => {}
         () = read => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_wide_character_at_the_edge_survives_any_resize() {
-        let (pty, _peer) = Pty::open(ROWS, COLUMNS).unwrap();
-        let terminal = Terminal::new(pty);
-        for (rows, cols) in [(24, 79), (1, 1), (1, 2), (3, 1), (1000, 1000), (24, 80)] {
-            terminal.show(&Bytes::from_static("\x1b[H\x1b[999C中x\r\nab中中中".as_bytes()));
-            terminal.resize(Size { rows, cols });
-            terminal.show(&Bytes::from_static("\x1b[H\x1b[78Cyz中".as_bytes()));
-        }
     }
 }

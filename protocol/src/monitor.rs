@@ -396,6 +396,13 @@ pub enum StreamOpen {
         role: Role,
         /// The client's terminal.
         size: Option<Size>,
+        /// Tell where in the output the stream is ([`crate::stream::ServerControl::Offset`]), and go on from this byte when it is
+        /// still there; else the present screen comes first, as it does without.
+        #[serde(default)]
+        offset: Option<u64>,
+        /// That many lines that have scrolled off come before the screen.
+        #[serde(default)]
+        scrollback: u32,
     },
     /// A byte stream to an endpoint.
     Tunnel {

@@ -100,6 +100,9 @@ pub enum ServerControl {
     Error(Problem),
     /// No more data from the other side (tunnels); everything was said (logs).
     Eof(bool),
+    /// On a terminal, for who asked: the next data begins at this byte of all that the program has written. What came
+    /// before the first of these is a screen.
+    Offset(u64),
     /// A word of the launcher to whoever is in the session; the stream goes on.
     Notice(Notice),
 }

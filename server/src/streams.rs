@@ -32,8 +32,29 @@ const STALLED: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
     Exec,
-    Attach,
-    Tunnel(String),
+    Attach {
+        offset: Option<u64>,
+        scrollback: u32,
+    },
+    Tunnel {
+        endpoint: String,
+        /// Messages are the bytes themselves, without a channel: what desktops' viewers speak.
+        plain: bool,
+    },
+}
+
+impl Kind {
+    fn is_attach(&self) -> bool {
+        matches!(self, Self::Attach { .. })
+    }
+
+    fn is_tunnel(&self) -> bool {
+        matches!(self, Self::Tunnel { .. })
+    }
+
+    fn is_plain(&self) -> bool {
+        matches!(self, Self::Tunnel { plain: true, .. })
+    }
 }
 
 type Sink = SplitSink<WebSocket, Message>;
@@ -105,8 +126,10 @@ pub(crate) fn check(start: &ExecStart) -> Result<(), Problem> {
 pub(crate) async fn open(link: &Link, kind: &Kind, role: Role) -> Result<Option<LinkStream>, Problem> {
     let what = match kind {
         Kind::Exec => return Ok(None),
-        Kind::Attach => StreamOpen::Attach { role, size: None },
-        Kind::Tunnel(endpoint) => StreamOpen::Tunnel { endpoint: endpoint.clone() },
+        Kind::Attach { offset, scrollback } => {
+            StreamOpen::Attach { role, size: None, offset: *offset, scrollback: *scrollback }
+        }
+        Kind::Tunnel { endpoint, .. } => StreamOpen::Tunnel { endpoint: endpoint.clone() },
     };
     link.open(&what).await.map(|(stream, _)| Some(stream))
 }
@@ -235,13 +258,13 @@ async fn outward(
     heard: &Heard,
     mut notices: watch::Receiver<Option<Notice>>,
 ) -> Over {
-    let patience = if *kind == Kind::Attach { STALLED } else { SILENCE };
+    let patience = if kind.is_attach() { STALLED } else { SILENCE };
     let mut ping = tokio::time::interval_at(Instant::now() + PING, PING);
     loop {
         let frame = tokio::select! {
             frame = reader.recv() => frame,
             // A tunnel's bytes are an application's, and so are its words.
-            Ok(()) = notices.changed(), if !matches!(kind, Kind::Tunnel(_)) => {
+            Ok(()) = notices.changed(), if !kind.is_tunnel() => {
                 let notice = notices.borrow_and_update().clone();
                 let Some(notice) = notice else { continue };
                 let text = serde_json::to_string(&ServerControl::Notice(notice)).unwrap_or_default();
@@ -260,8 +283,9 @@ async fn outward(
         let lost = || Over::Refuse(Box::new(crate::links::unreachable()), 1008);
         match frame {
             Ok(Some(Frame::Data(channel, data))) => {
-                if !send(sink, Message::Binary(Frame::binary(channel, &data)), patience).await {
-                    return if *kind == Kind::Attach { Over::Close(1013) } else { Over::Gone };
+                let message = if kind.is_plain() { data } else { Frame::binary(channel, &data) };
+                if !send(sink, Message::Binary(message), patience).await {
+                    return if kind.is_attach() { Over::Close(1013) } else { Over::Gone };
                 }
             }
             Ok(Some(Frame::Control(text))) => match serde_json::from_slice(&text) {
@@ -276,8 +300,10 @@ async fn outward(
                     let code = if problem.code == ErrorCode::RateLimited { 1013 } else { 1008 };
                     return Over::Refuse(Box::new(problem), code);
                 }
-                Ok(ServerControl::Eof(eof)) => {
-                    let text = serde_json::to_string(&ServerControl::Eof(eof)).unwrap_or_default();
+                // Bytes alone have no word for it: the close of the whole says so.
+                Ok(ServerControl::Eof(_)) if kind.is_plain() => {}
+                Ok(said @ (ServerControl::Eof(_) | ServerControl::Offset(_))) => {
+                    let text = serde_json::to_string(&said).unwrap_or_default();
                     if !send(sink, Message::Text(text.into()), patience).await {
                         return Over::Gone;
                     }
@@ -286,7 +312,7 @@ async fn outward(
                 Ok(ServerControl::Notice(_)) => {}
                 Err(_) => return lost(),
             },
-            Ok(None) if matches!(kind, Kind::Tunnel(_)) => return Over::Close(1000),
+            Ok(None) if kind.is_tunnel() => return Over::Close(1000),
             Ok(None) | Err(_) => return lost(),
         }
     }
@@ -296,10 +322,11 @@ async fn outward(
 async fn inward(source: &mut Source, mut writer: LinkWriter, role: Role, kind: &Kind, heard: &Heard) -> Over {
     let bad = |detail: &str| Over::Refuse(Box::new(bad_message(detail)), 1008);
     let mut over = false;
-    let watching = *kind == Kind::Attach && role == Role::View;
+    let watching = kind.is_attach() && role == Role::View;
     while let Some(message) = source.next().await {
         heard.set(Some(Instant::now()));
         let frame = match message {
+            Ok(Message::Binary(data)) if kind.is_plain() => Frame::Data(Channel::Stdin, data),
             Ok(Message::Binary(data)) => match Frame::from_binary(data) {
                 Some(frame @ Frame::Data(Channel::Stdin, _)) => frame,
                 Some(_) | None => return bad("data of a client goes to channel 0"),
@@ -309,9 +336,7 @@ async fn inward(source: &mut Source, mut writer: LinkWriter, role: Role, kind: &
                     return bad("rows and cols have to be between 1 and 1000");
                 }
                 Ok(ClientControl::Start(_)) => return bad("started already"),
-                Ok(ClientControl::Resize(_) | ClientControl::Signal(_))
-                    if matches!(kind, Kind::Tunnel(_)) =>
-                {
+                Ok(ClientControl::Resize(_) | ClientControl::Signal(_)) if kind.is_tunnel() => {
                     return bad("not a message of a tunnel");
                 }
                 Ok(ClientControl::Signal(name)) if !is_signal(&name) => return bad("an unknown signal"),

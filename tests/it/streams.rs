@@ -1,12 +1,11 @@
 //! Exec, attach and tunnels: over plain requests and over WebSocket.
 
-use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
 use wharf_tests::websocket::{Received, WebSocket};
-use wharf_tests::{Launcher, Probe, Template, alone, until, wait};
+use wharf_tests::{Launcher, Probe, Template, alone, application, until, wait};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -281,33 +280,9 @@ fn disconnect_drops_the_users_and_the_session_goes_on() {
     assert_eq!(launcher.cli(&["disconnect", &id, "--output", "json"]).json()["disconnected"], 0);
 }
 
-/// A TCP echo server on loopback, for one connection after the other.
-fn echo_server() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || {
-                let mut stream = stream;
-                let mut bytes = [0; 65536];
-                while let Ok(read) = stream.read(&mut bytes) {
-                    if read == 0 {
-                        _ = stream.write_all(b"[end]");
-                        break;
-                    }
-                    if stream.write_all(&bytes[..read]).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-    });
-    port
-}
-
 #[test]
 fn a_tunnel_carries_bytes_both_ways_with_half_close() {
-    let port = echo_server();
+    let port = application::echo();
     let template =
         Template::working("plain").toml(&format!("[connect.echo]\nkind = \"tcp\"\nport = {port}\n"));
     let launcher = Launcher::with(&template);
@@ -380,7 +355,7 @@ fn with_the_monitor_stopped_connect_and_exec_are_503_in_time() {
 fn an_endpoint_is_declared_from_inside_the_session() {
     let launcher = Launcher::start();
     let id = launcher.run_session("shell", &["sleep", "1000"]);
-    let port = echo_server();
+    let port = application::echo();
     let monitor = wharf_tests::program::monitor(&launcher.data()).expect("the monitor's program");
     let monitor = monitor.to_string_lossy().into_owned();
     let added = launcher.exec(&id, &[&monitor, "endpoint", "add", "mine", "tcp", &port.to_string()]);

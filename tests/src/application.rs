@@ -1,4 +1,4 @@
-//! A web application for sessions to serve: it tells what it was asked, and misbehaves on demand.
+//! A web application for sessions to serve: it tells what it was asked, and misbehaves on demand; and a plain echo.
 //!
 //! | path | answer |
 //! |---|---|
@@ -11,6 +11,7 @@
 //! | `/missing` | 404 with a page of its own |
 
 use std::convert::Infallible;
+use std::io::{Read as _, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -185,6 +186,32 @@ pub fn serve() -> u16 {
                 .serve_connection(TokioIo::new(stream), service)
                 .with_upgrades();
             tokio::spawn(serving);
+        }
+    });
+    port
+}
+
+/// A TCP server on loopback that echoes each connection, and says `[end]` when its input has ended; its port.
+///
+/// # Panics
+/// When no port can be had.
+pub fn echo() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut bytes = [0; 65536];
+                while let Ok(length) = stream.read(&mut bytes) {
+                    if length == 0 {
+                        _ = stream.write_all(b"[end]");
+                        break;
+                    }
+                    if stream.write_all(&bytes[..length]).is_err() {
+                        break;
+                    }
+                }
+            });
         }
     });
     port

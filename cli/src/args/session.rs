@@ -37,7 +37,7 @@ pub(crate) struct Start {
     #[arg(long, value_name = "DUR", num_args = 0..=1, require_equals = true, value_parser = parse_duration)]
     pub(crate) wait: Option<Option<Dur>>,
     /// Enter its terminal as soon as it runs
-    #[arg(long)]
+    #[arg(long, conflicts_with = "no_tty")]
     pub(crate) attach: bool,
     /// Give the command a terminal
     #[arg(long, overrides_with = "no_tty")]
@@ -165,15 +165,52 @@ pub(crate) struct Connect {
     /// At most this role
     #[arg(long, value_enum)]
     pub(crate) role: Option<RoleArg>,
+    /// Open the application in a browser ($BROWSER, else the desktop's own)
+    #[arg(long)]
+    pub(crate) open: bool,
     /// Wait until it runs, at most so long
     #[arg(long, value_name = "DUR", num_args = 0..=1, require_equals = true, value_parser = parse_duration)]
     pub(crate) wait: Option<Option<Dur>>,
 }
 
+const FORWARD_EXAMPLES: &str = "\
+Examples:
+  wharf forward fluid db                 prints the address that it listens on
+  wharf forward fluid db 5432            on that port of this host
+  ssh -o ProxyCommand='wharf forward fluid ssh --stdio' fluid
+  rsync -e \"ssh -o ProxyCommand='wharf forward fluid ssh --stdio'\" -a data/ fluid:data/";
+
+/// `forward`.
+#[derive(Debug, Args)]
+#[command(after_help = FORWARD_EXAMPLES)]
+pub(crate) struct Forward {
+    /// The session
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// The endpoint in it
+    pub(crate) endpoint: String,
+    /// Where to listen; on loopback and any free port if not said
+    #[arg(value_name = "[HOST:]PORT", conflicts_with = "stdio", value_parser = parse_local)]
+    pub(crate) local: Option<(String, u16)>,
+    /// One connection by standard input and output
+    #[arg(long)]
+    pub(crate) stdio: bool,
+}
+
+fn parse_local(text: &str) -> Result<(String, u16), String> {
+    let (host, port) = text.rsplit_once(':').unwrap_or(("127.0.0.1", text));
+    let port = port.parse().map_err(|_| "write it as PORT or HOST:PORT".to_owned())?;
+    Ok((host.trim_matches(['[', ']']).to_owned(), port))
+}
+
 /// `attach`.
 #[derive(Debug, Args)]
-#[command(after_help = "Ctrl-] leaves the terminal and the session running. \
-    The exit code is the session's own when it ends meanwhile.")]
+#[command(
+    after_help = "Ctrl-] leaves the terminal and the session running. While the launcher is away the terminal \
+    waits, and goes on where it was.\n\
+    Without a terminal on standard input, its end leaves a second later.\n\
+    The exit code is the session's own when it ends meanwhile."
+)]
 pub(crate) struct Attach {
     /// The session
     #[arg(value_name = "ID")]
@@ -189,7 +226,7 @@ pub(crate) struct Attach {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DetachKey {
     /// The key that leaves: `ctrl-` and a letter or one of @ [ \ ] ^ _, or `none`
-    #[arg(long, value_name = "KEY", default_value = "ctrl-]", value_parser = parse_key)]
+    #[arg(long, visible_alias = "detach-keys", value_name = "KEY", default_value = "ctrl-]", value_parser = parse_key)]
     pub(crate) detach_key: KeyArg,
 }
 

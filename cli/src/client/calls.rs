@@ -10,8 +10,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 use wharf_protocol::api::{
     BackendStatus, ConnectRequest, Connection, DisconnectRequest, Disconnected, ExecRequest, ExecResult,
-    ExtendRequest, Extended, HistoryEntry, Node, ParamsAnswer, Share, ShareRequest, StartRequest,
-    TerminateRequest, Token, TokenRequest, Trace,
+    ExtendRequest, Extended, HistoryEntry, Node, OpenStream, Page, ParamsAnswer, Share, ShareRequest,
+    StartRequest, TerminateRequest, Token, TokenRequest, Trace,
 };
 use wharf_protocol::session::Params;
 use wharf_protocol::template::{TemplateDetail, TemplateSummary};
@@ -186,6 +186,11 @@ impl Client {
         };
         let path = format!("/sessions/{id}/connect{query}");
         self.plain(Method::POST, &path, Some(&body(request)), wait.unwrap_or_default()).await
+    }
+
+    /// Who is in a session.
+    pub(crate) async fn open_streams(&self, id: &SessionId) -> Outcome<Reply<Page<OpenStream>>> {
+        self.plain(Method::GET, &format!("/sessions/{id}/connections"), None, Duration::ZERO).await
     }
 
     /// Cuts users' streams.

@@ -1,14 +1,24 @@
-//! `attach`: a session's terminal on the user's own.
+//! `attach`: a session's terminal on the user's own. It stays while the launcher is away, and goes on when that is back.
 
-use wharf_protocol::SessionId;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wharf_protocol::stream::Exit;
+use wharf_protocol::{ErrorCode, SessionId, State};
 
 use super::Context;
 use crate::args::session::{Attach, DetachKey, RoleArg};
 use crate::client::Client;
 use crate::client::calls::Query;
-use crate::failure::Outcome;
+use crate::client::stream::{Receiver, Sender};
+use crate::failure::{Failure, Outcome};
 use crate::find;
-use crate::relay::{self, Ended, Plan};
+use crate::relay::{self, Ended, Plan, Position, Relay, Served};
+
+/// Between two tries, at first and at most.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(3));
+/// How long a launcher may be away.
+const AWAY: Duration = Duration::from_secs(600);
 
 pub(super) async fn run(context: &Context, args: Attach) -> Outcome {
     let client = context.client()?;
@@ -20,6 +30,16 @@ pub(super) async fn run(context: &Context, args: Attach) -> Outcome {
     enter(context, &client, &id, role, &args.detach).await
 }
 
+async fn open(
+    client: &Client,
+    id: &SessionId,
+    role: &str,
+    position: Position,
+) -> Outcome<(Sender, Receiver)> {
+    let query = Query::default().with("role", role).with("offset", position.query());
+    client.stream(&format!("/sessions/{id}/attach{query}")).await
+}
+
 pub(super) async fn enter(
     context: &Context,
     client: &Client,
@@ -27,13 +47,28 @@ pub(super) async fn enter(
     role: &str,
     detach: &DetachKey,
 ) -> Outcome {
-    let query = Query::default().with("role", role);
-    let (sender, receiver) = client.stream(&format!("/sessions/{id}/attach{query}")).await?;
+    let mut position = Position::default();
+    let (mut sender, mut receiver) = open(client, id, role, position).await?;
     if let Some(key) = detach.detach_key.0 {
         context.output.tip(&format!("attached to {id}; Ctrl-{} leaves it running", char::from(key | 0x40)));
     }
-    let plan = Plan { input: true, tty: true, detach: detach.detach_key.0, tell_end: false };
-    Ok(match relay::run(sender, receiver, plan).await? {
+    let plan =
+        Plan { input: true, tty: true, detach: detach.detach_key.0, tell_end: false, leave_at_end: true };
+    let mut relay = Relay::begin(plan).await?;
+    let ended = loop {
+        match relay.serve(sender, receiver, &mut position).await? {
+            Served::Ended(ended) => break ended,
+            Served::Lost(failure) => {
+                match again(context, &mut relay, client, id, role, position, failure).await? {
+                    Again::Open(streams) => (sender, receiver) = *streams,
+                    Again::Over(ended) => break ended,
+                }
+            }
+        }
+    };
+    // The terminal is given back before anything is said on it.
+    drop(relay);
+    Ok(match ended {
         Ended::Exit(exit) => {
             context.output.tip(&format!("the session {id} has ended"));
             relay::code(exit)
@@ -44,4 +79,64 @@ pub(super) async fn enter(
         }
         Ended::Told(code) => code,
     })
+}
+
+/// What became of a stream that broke off.
+enum Again {
+    Open(Box<(Sender, Receiver)>),
+    Over(Ended),
+}
+
+/// Whether it may be otherwise in a moment.
+fn passes(failure: &Failure) -> bool {
+    let (Failure::Problem(problem) | Failure::Coded(problem, _)) = failure else { return false };
+    matches!(
+        problem.code,
+        ErrorCode::NoLauncher
+            | ErrorCode::Unreachable
+            | ErrorCode::Unavailable
+            | ErrorCode::RateLimited
+            | ErrorCode::Deadline
+    )
+}
+
+async fn again(
+    context: &Context,
+    relay: &mut Relay,
+    client: &Client,
+    id: &SessionId,
+    role: &str,
+    position: Position,
+    mut failure: Failure,
+) -> Outcome<Again> {
+    let until = Instant::now() + AWAY;
+    let (mut wait, most) = AGAIN;
+    let mut said = false;
+    while passes(&failure) && Instant::now() < until {
+        if let Some(ended) = relay.pause(wait).await {
+            return Ok(Again::Over(ended));
+        }
+        failure = match open(client, id, role, position).await {
+            Ok(streams) => return Ok(Again::Open(Box::new(streams))),
+            Err(failure) => failure,
+        };
+        if !said && wait > AGAIN.0 {
+            said = true;
+            // A line of its own on a terminal that passes everything on.
+            let end = if relay.is_terminal() { "\r" } else { "" };
+            context
+                .output
+                .tip(&format!("the launcher is out of reach; the session goes on, trying again{end}"));
+        }
+        wait = (wait * 2).min(most);
+    }
+    // It may have ended meanwhile.
+    match client.session(id).await {
+        Ok(reply) if reply.value.state == State::Ended => {
+            let end = reply.value.end;
+            let exit = end.map_or_else(Exit::default, |end| Exit { code: end.exit_code, signal: end.signal });
+            Ok(Again::Over(Ended::Exit(exit)))
+        }
+        Ok(_) | Err(_) => Err(failure),
+    }
 }

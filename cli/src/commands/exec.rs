@@ -49,6 +49,7 @@ async fn exec(context: &Context, args: Exec) -> Outcome {
         tty: args.tty,
         detach: args.detach.detach_key.0.filter(|_| args.tty),
         tell_end: !args.tty || !args.interactive,
+        leave_at_end: false,
     };
     Ok(match relay::run(sender, receiver, plan).await? {
         Ended::Exit(exit) => relay::code(exit),

@@ -14,6 +14,7 @@ mod doctor;
 mod events;
 mod exec;
 mod extend;
+mod forward;
 mod history;
 mod key;
 mod list;
@@ -64,6 +65,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Wait(args) => wait::run(context, args).await,
         Command::Connect(args) => connect::run(context, args).await,
         Command::Attach(args) => attach::run(context, args).await,
+        Command::Forward(args) => forward::run(context, args).await,
         Command::Disconnect(args) => disconnect::run(context, args).await,
         Command::Extend(args) => extend::run(context, args).await,
         Command::Share(args) => share::share(context, args).await,

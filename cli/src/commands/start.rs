@@ -63,7 +63,7 @@ pub(super) async fn run(context: &Context, args: Start) -> Outcome {
         }
     }
     if !words {
-        context.output.object(&reply.raw, || table::session(&context.output, &reply.value))?;
+        context.output.object(&reply.raw, || table::session(&context.output, &reply.value, &[]))?;
     }
     waited?;
     if args.attach {

@@ -85,7 +85,7 @@ fn print(context: &Context, ended: &[Reply<Session>], several: bool) -> Outcome<
             Ok(())
         }
         (Format::Json, [one]) if !several => {
-            context.output.object(&one.raw, || table::session(&context.output, &one.value))
+            context.output.object(&one.raw, || table::session(&context.output, &one.value, &[]))
         }
         (Format::Json, []) if !several => Ok(()),
         (Format::Json | Format::Jsonl | Format::Id, _) => {

@@ -31,7 +31,7 @@ pub(super) async fn run(context: &Context, args: Wait) -> Outcome {
     if context.output.format == crate::args::Format::Table {
         context.output.tip(&describe(&reply.value));
     } else {
-        context.output.object(&reply.raw, || table::session(&context.output, &reply.value))?;
+        context.output.object(&reply.raw, || table::session(&context.output, &reply.value, &[]))?;
     }
     Ok(0)
 }

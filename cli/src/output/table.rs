@@ -7,7 +7,7 @@ pub(crate) mod administration;
 use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use jiff::Timestamp;
 use serde_json::Value;
-use wharf_protocol::api::{Connection, HistoryEntry, Share};
+use wharf_protocol::api::{Connection, HistoryEntry, OpenStream, Role, Share};
 use wharf_protocol::session::Params;
 use wharf_protocol::{JobState, Link, Phase, Session, State, Time};
 
@@ -193,7 +193,7 @@ pub(crate) fn sessions(output: &Output, sessions: &[Session]) -> String {
 }
 
 /// `show` and everything that answers with one session.
-pub(crate) fn session(output: &Output, session: &Session) -> String {
+pub(crate) fn session(output: &Output, session: &Session, open: &[OpenStream]) -> String {
     let mut fields = Fields::new(output);
     let (state, mood) = state(session);
     fields.add("id", session.id.as_str());
@@ -226,6 +226,13 @@ pub(crate) fn session(output: &Output, session: &Session) -> String {
     }
     if session.connections > 0 {
         fields.add("connections", &session.connections.to_string());
+    }
+    for stream in open {
+        let kind = serde_json::to_value(stream.kind).unwrap_or_default();
+        let endpoint = stream.endpoint.as_deref().map_or_else(String::new, |name| format!(" {name}"));
+        let looks = if stream.role == Role::View { ", looking" } else { "" };
+        let since = moment(output, stream.since);
+        fields.add("is in", &format!("{}: {}{endpoint}{looks}, since {since}", stream.user, plain(&kind)));
     }
     fields.add("created", &moment(output, session.created_at));
     for (label, at) in

@@ -214,7 +214,10 @@ async fn streamed(monitor: Arc<Monitor>, mut stream: LinkStream) {
     match opened {
         Ok(Ok(StreamOpen::Connect)) => connect(&monitor, stream).await,
         Ok(Ok(StreamOpen::Exec(start))) => exec::exec(&monitor, stream, start).await,
-        Ok(Ok(StreamOpen::Attach { role, size })) => terminal::attach(&monitor, stream, role, size).await,
+        Ok(Ok(StreamOpen::Attach { role, size, offset, scrollback })) => {
+            let scrollback = usize::try_from(scrollback).unwrap_or(usize::MAX);
+            terminal::attach(&monitor, stream, terminal::Wish { role, size, offset, scrollback }).await;
+        }
         Ok(Ok(StreamOpen::Tunnel { endpoint })) => tunnel::tunnel(&monitor, stream, &endpoint).await,
         Ok(Ok(StreamOpen::Logs { stream: which, tail, follow })) => {
             logs::logs(&monitor, stream, which, tail, follow).await;

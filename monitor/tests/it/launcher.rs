@@ -210,6 +210,8 @@ pub struct Stream {
     pub exit: Option<Exit>,
     pub error: Option<Problem>,
     pub eof: bool,
+    /// Where the output that follows begins.
+    pub offset: Option<u64>,
     /// What came on channel 0.
     pub tunnelled: Vec<u8>,
     stream: LinkStream,
@@ -223,6 +225,7 @@ impl Stream {
             exit: None,
             error: None,
             eof: false,
+            offset: None,
             tunnelled: Vec::new(),
             stream,
         }
@@ -239,6 +242,7 @@ impl Stream {
                 ServerControl::Exit(exit) => self.exit = Some(exit),
                 ServerControl::Error(problem) => self.error = Some(problem),
                 ServerControl::Eof(_) => self.eof = true,
+                ServerControl::Offset(offset) => self.offset = Some(offset),
                 ServerControl::Notice(notice) => panic!("a monitor told people {notice:?}"),
             },
         }

@@ -9,7 +9,7 @@ use crate::launcher::Link;
 use crate::place::{Place, idle};
 
 fn attach(role: Role, size: Option<Size>) -> StreamOpen {
-    StreamOpen::Attach { role, size }
+    StreamOpen::Attach { role, size, offset: None, scrollback: 0 }
 }
 
 fn logs(tail: Option<u64>, follow: bool) -> StreamOpen {

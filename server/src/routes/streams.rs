@@ -206,7 +206,8 @@ async fn run(stream: LinkStream, input: Vec<u8>) -> Result<ExecResult, Problem> 
                 Ok(Some(Frame::Control(text))) => match serde_json::from_slice(&text) {
                     Ok(ServerControl::Exit(exit)) => return Ok(collected.result(exit)),
                     Ok(ServerControl::Error(problem)) => return Err(problem),
-                    Ok(ServerControl::Eof(_) | ServerControl::Notice(_)) | Err(_) => {}
+                    Ok(ServerControl::Eof(_) | ServerControl::Offset(_) | ServerControl::Notice(_))
+                    | Err(_) => {}
                 },
                 Ok(None) | Err(_) => return Err(crate::links::unreachable()),
             }
@@ -234,6 +235,9 @@ async fn stream(
         Problem::new(ErrorCode::Malformed, "this address is for WebSockets").hint("send an upgrade request")
     })?;
     let link = app.links.get(id).await?;
+    if let Kind::Tunnel { endpoint, .. } = &kind {
+        entry.goes_to(endpoint);
+    }
     let opened = streams::open(&link, &kind, entry.role).await?;
     let limit = wharf_protocol::stream::MAX_MESSAGE;
     Ok(upgrade
@@ -258,7 +262,9 @@ pub(super) async fn exec_stream(
 
 /// Enter a session's terminal (WebSocket)
 #[utoipa::path(get, path = "/api/v1/sessions/{id}/attach", tag = "streams",
-    params(("id" = String, Path), ("role" = Option<String>, Query)), responses((status = 101), (status = 409, body = Problem)))]
+    params(("id" = String, Path), ("role" = Option<String>, Query), ("offset" = Option<String>, Query),
+        ("scrollback" = Option<u32>, Query)),
+    responses((status = 101), (status = 409, body = Problem)))]
 pub(super) async fn attach(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
@@ -271,8 +277,16 @@ pub(super) async fn attach(
         Some("view") => Role::View,
         Some(_) => return Err(Problem::field("role", "has to be view or control").into()),
     };
+    let offset = match query.one("offset") {
+        None => None,
+        // No byte has that number: the screen comes first.
+        Some(word) if word == "now" => Some(u64::MAX),
+        Some(word) => Some(word.parse().map_err(|_| Problem::field("offset", "has to be now, or a number"))?),
+    };
+    let scrollback = query.parse("scrollback", "a number of lines")?.unwrap_or(0);
     query.finish()?;
-    stream(app, caller.actor()?, &id, Verb::Attach(role), Kind::Attach, upgrade).await
+    let kind = Kind::Attach { offset, scrollback };
+    stream(app, caller.actor()?, &id, Verb::Attach(role), kind, upgrade).await
 }
 
 /// A byte stream to an endpoint of a session (WebSocket)
@@ -287,7 +301,10 @@ pub(super) async fn tunnel(
     upgrade: Upgrade,
 ) -> Result<Response, Refused> {
     query.finish()?;
-    stream(app, caller.actor()?, &id, Verb::Tunnel, Kind::Tunnel(endpoint), upgrade).await
+    // Chosen by clients that speak a protocol of their own over it, such as viewers of desktops.
+    let upgrade = upgrade.map(|upgrade| upgrade.protocols(["binary"]));
+    let plain = upgrade.as_ref().is_ok_and(|upgrade| upgrade.selected_protocol().is_some());
+    stream(app, caller.actor()?, &id, Verb::Tunnel, Kind::Tunnel { endpoint, plain }, upgrade).await
 }
 
 /// What a session printed

@@ -25,7 +25,7 @@ fn a_piped_list_is_plain_and_exact() {
 
 #[test]
 fn a_session_in_full() {
-    insta::assert_snapshot!(session(&PIPED, &a_session("one")));
+    insta::assert_snapshot!(session(&PIPED, &a_session("one"), &[]));
 }
 
 #[test]

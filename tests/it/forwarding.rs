@@ -1,0 +1,206 @@
+//! `wharf forward`, and what is built on it: ports of this host, ssh, browsers, desktops.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::json;
+use wharf_tests::websocket::{Received, WebSocket};
+use wharf_tests::{Launcher, Probe, Template, application, until};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// A program that is ended with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
+
+/// `wharf forward`, and the address that it prints.
+fn forward(launcher: &Launcher, args: &[&str]) -> (Running, String) {
+    let mut command = launcher.home().command(&[&["forward"], args].concat());
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("wharf is there");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("an address");
+    (Running(child), line.trim().to_owned())
+}
+
+#[test]
+fn a_port_of_this_host_carries_many_connections_to_an_endpoint() {
+    let echo = wharf_tests::application::echo();
+    let toml = format!("[connect.echo]\nkind = \"tcp\"\nport = {echo}\n");
+    let mut launcher = Launcher::with(&Template::working("plain").toml(&toml));
+    let id = launcher.run_session("plain", &[]);
+    let (_forward, address) = forward(&launcher, &[&id, "echo"]);
+    assert!(address.starts_with("127.0.0.1:"), "{address}");
+    let mut connections: Vec<TcpStream> =
+        (0..20).map(|_| TcpStream::connect(&address).expect("it listens")).collect();
+    for (number, connection) in connections.iter_mut().enumerate() {
+        connection.set_read_timeout(Some(SOON)).expect("a socket");
+        connection.write_all(format!("hello {number}").as_bytes()).expect("it is taken");
+    }
+    for (number, mut connection) in connections.into_iter().enumerate() {
+        // Its end is passed on, and what the other side still says comes back whole.
+        connection.shutdown(Shutdown::Write).expect("a socket");
+        let mut back = String::new();
+        connection.read_to_string(&mut back).expect("an answer");
+        assert_eq!(back, format!("hello {number}[end]"));
+    }
+    until("none is left", SOON, || {
+        let session = launcher.session(&id);
+        Probe::when(session["connections"] == 0, (), || session.to_string())
+    });
+    // It outlives the launcher: who connects later is served.
+    launcher.kill9();
+    launcher.restart();
+    launcher.await_connected(&id);
+    let mut late = TcpStream::connect(&address).expect("it listens");
+    late.write_all(b"late").expect("it is taken");
+    late.shutdown(Shutdown::Write).expect("a socket");
+    let mut back = String::new();
+    late.read_to_string(&mut back).expect("an answer");
+    assert_eq!(back, "late[end]");
+    let chosen = forward(&launcher, &[&id, "echo", "127.0.0.1:0", "--output", "json"]).1;
+    assert!(chosen.contains("listen") || chosen == "{", "{chosen}");
+    launcher.cli(&["forward", &id, "absent"]).exits(3);
+    launcher.cli(&["forward", &id, "echo", "nonsense"]).exits(2);
+    launcher.cli(&["forward", &id, "absent", "--stdio"]).exits(3);
+    let through = launcher.cli_with(&["forward", &id, "echo", "--stdio"], b"by standard input");
+    assert_eq!(through.ok(), "by standard input[end]");
+}
+
+#[test]
+fn a_tunnel_of_bytes_alone_for_viewers_of_desktops() {
+    let echo = application::echo();
+    let toml = format!("[connect.screen]\nkind = \"vnc\"\nport = {echo}\n");
+    let launcher = Launcher::with(&Template::working("desk").toml(&toml));
+    let id = launcher.run_session("desk", &[]);
+    let token = launcher.token("full", None);
+    let page = launcher
+        .tcp(None)
+        .with("cookie", &format!("wharf={token}"))
+        .with("origin", &format!("http://{}", launcher.tcp_host()))
+        .with("sec-websocket-protocol", "binary");
+    let path = format!("/sessions/{id}/tunnel/screen");
+    let mut plain = WebSocket::open(&page, &path).expect("an upgrade");
+    assert!(plain.data(b'R', b"FB 003.008\n"));
+    assert_eq!(plain.next(SOON), Some(Received::Data(b'R', b"FB 003.008\n".to_vec())));
+    let seen = launcher.http().get(&format!("/sessions/{id}/connections")).expect(200);
+    assert_eq!(seen["items"][0]["endpoint"], "screen", "{seen}");
+    let shown = launcher.cli(&["show", &id]);
+    assert!(shown.ok().contains("tunnel screen"), "{shown}");
+    assert!(plain.text("\"text\""));
+    let end = plain.finish(SOON);
+    assert_eq!(end.closed, Some(1008), "{end:?}");
+    // From another origin it is refused.
+    let foreign = launcher.tcp(None).with("cookie", &format!("wharf={token}")).with("origin", "null");
+    assert_eq!(WebSocket::open(&foreign, &path).expect_err("a refusal").0, 403);
+}
+
+#[test]
+fn connect_opens_a_browser_without_showing_the_address_to_anybody() {
+    let port = application::serve();
+    let toml = format!("[connect.web]\nkind = \"http\"\nport = {port}\n");
+    let launcher = Launcher::with(&Template::working("app").toml(&toml));
+    let id = launcher.run_session("app", &[]);
+    let home = launcher.home().path().to_owned();
+    let browser = home.join("browser");
+    std::fs::write(&browser, "#!/bin/sh\ncp -p \"$1\" \"$0.page.new\" && mv \"$0.page.new\" \"$0.page\"\n")
+        .expect("a file");
+    let mode: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&browser, mode).expect("a file");
+    let mut command = launcher.home().command(&["connect", &id, "--open"]);
+    let status = command.env("BROWSER", &browser).status().expect("wharf is there");
+    assert!(status.success());
+    let page =
+        until("the browser has it", SOON, || match std::fs::read_to_string(home.join("browser.page")) {
+            Ok(page) => Probe::Ready(page),
+            Err(error) => Probe::NotYet(error.to_string()),
+        });
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(home.join("browser.page")).expect("a file").permissions(),
+    );
+    assert_eq!(mode & 0o077, 0, "of this user only");
+    let url = page.split("href=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a link");
+    let (host, target) =
+        url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).expect("an address");
+    let entered = launcher.tcp(None).with("host", host).try_raw("GET", &format!("/{target}"), Vec::new());
+    assert_eq!(entered.expect("an answer").status, 303);
+}
+
+/// Runs a program in the launcher's home, with its environment; what it printed.
+fn run(launcher: &Launcher, program: &str, args: &[&str]) -> String {
+    let own = launcher.home().command(&[]);
+    let mut command = Command::new(program);
+    command.args(args).env_clear();
+    command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = command.stdin(Stdio::null()).output().expect("it is there");
+    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn ssh_and_scp_work_through_it() {
+    let launcher =
+        Launcher::with(&Template::working("login").toml("[connect.ssh]\nkind = \"tcp\"\nport = 0\n"));
+    let dir = launcher.home().path().join("ssh");
+    std::fs::create_dir(&dir).expect("a directory");
+    let at = |name: &str| dir.join(name).to_string_lossy().into_owned();
+    for key in ["host", "user"] {
+        run(&launcher, "ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &at(key)]);
+    }
+    // Where the server wants a directory of its own before it gives up its rights.
+    _ = std::fs::create_dir_all("/run/sshd");
+    let server = format!(
+        "exec /usr/sbin/sshd -D -e -f /dev/null -h {} -p $WHARF_PORT_SSH -o ListenAddress=127.0.0.1 -o UsePAM=no \
+         -o PidFile=none -o StrictModes=no -o PasswordAuthentication=no -o PermitRootLogin=yes \
+         -o AuthorizedKeysFile={} -o Subsystem='sftp internal-sftp'",
+        at("host"),
+        at("user.pub"),
+    );
+    let id = launcher.run_session("login", &["sh", "-c", &server]);
+    let user = run(&launcher, "id", &["-un"]);
+    let own = launcher.home().command(&[]);
+    let proxy = format!("ProxyCommand={} forward {id} ssh --stdio", own.get_program().to_string_lossy());
+    let hosts = format!("UserKnownHostsFile={}", at("known"));
+    let identity = at("user");
+    let options = [
+        "-F",
+        "/dev/null",
+        "-i",
+        &identity,
+        "-o",
+        &proxy,
+        "-o",
+        &hosts,
+        "-o",
+        "StrictHostKeyChecking=accept-new",
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "ConnectionAttempts=1",
+    ];
+    let host = format!("{}@{id}", user.trim());
+    until("the server listens", SOON, || {
+        let logs = launcher.cli(&["logs", &id]);
+        Probe::when(logs.stdout.contains("listening"), (), || logs.to_string())
+    });
+    let said = run(&launcher, "ssh", &[&options[..], &[&host, "echo in $((40+2))"]].concat());
+    assert_eq!(said, "in 42\n");
+    let large: Vec<u8> = (0..8 << 20).map(application::byte_at).collect();
+    std::fs::write(dir.join("there"), &large).expect("a file");
+    let (there, copy, back) = (at("there"), format!("{host}:{}", at("copy")), at("back"));
+    run(&launcher, "scp", &[&options[..], &["-q", &there, &copy]].concat());
+    run(&launcher, "scp", &[&options[..], &["-q", &copy, &back]].concat());
+    assert!(std::fs::read(dir.join("back")).expect("a file") == large, "it came back whole");
+    let connections = json!(0);
+    until("nobody is left in", SOON, || {
+        let session = launcher.session(&id);
+        Probe::when(session["connections"] == connections, (), || session.to_string())
+    });
+}
