@@ -19,6 +19,7 @@ mod exec;
 mod images;
 mod podman;
 mod policy;
+mod sights;
 mod spec;
 mod upload;
 
@@ -78,6 +79,16 @@ const FUNCTIONS: &[HostFunction] = &[
         name: "exec",
         writes: true,
         doc: "Runs a program in a container; {id, argv, stdin?} → {status, stdout, stderr, truncated}.",
+    },
+    HostFunction {
+        name: "stats",
+        writes: false,
+        doc: "What a container uses now; {id} → {memory, memory_limit, cpu_seconds, pids}.",
+    },
+    HostFunction {
+        name: "networks",
+        writes: false,
+        doc: "Networks that sessions of the template may join; {} → names.",
     },
     HostFunction {
         name: "remove",
@@ -151,6 +162,8 @@ impl HostModule for Docker {
             "inspect" => within(context, containers::inspect(engine, &read(arguments)?)).await,
             "list" => within(context, containers::list(engine, &read(arguments)?)).await,
             "logs" => within(context, containers::logs(engine, &read(arguments)?)).await,
+            "stats" => within(context, sights::stats(engine, &read(arguments)?)).await,
+            "networks" => within(context, sights::networks(engine, context)).await,
             "exec" => within(context, exec::exec(engine, read(arguments)?)).await,
             "remove" => within(context, Box::pin(containers::remove(engine, &read(arguments)?))).await,
             _ => Err(HostError::new(HookErrorKind::Internal, format!("docker has no function {function}"))),
