@@ -123,6 +123,8 @@ pub(crate) enum Command {
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(admin::TokenCommand),
+    /// Print an address that signs you in to the web page, once
+    Login,
     /// Look after the signing keys
     #[command(subcommand)]
     Key(admin::KeyCommand),

@@ -118,6 +118,8 @@ pub(crate) struct Counters {
 #[derive(Debug, Clone)]
 pub(crate) struct Health {
     pub(crate) at: Instant,
+    /// How long the answer took.
+    pub(crate) took: Duration,
     pub(crate) outcome: Result<(), String>,
 }
 

@@ -49,17 +49,12 @@ async fn supervise(bootstrap: Bootstrap, path: &Path) -> io::Result<u8> {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce)
         .map_err(|error| io::Error::other(format!("no random numbers can be had: {error}")))?;
-    let (endpoints, ports) = endpoints(&bootstrap)?;
     let run_dir =
         bootstrap.run_dir.clone().or_else(|| path.parent().and_then(Path::parent).map(Path::to_owned));
+    let (endpoints, places) = endpoints(&bootstrap, run_dir.as_deref())?;
     let socket = run_dir.map(|dir| dir.join("monitor.sock"));
     let mut env = environment(&bootstrap);
-    for (name, port) in &ports {
-        env.insert(
-            format!("WHARF_PORT_{}", name.to_ascii_uppercase().replace('-', "_")).into(),
-            port.to_string().into(),
-        );
-    }
+    env.extend(places.into_iter().map(|(name, place)| (name.into(), place.into())));
     if let Some(socket) = &socket {
         env.insert(endpoint::SOCKET.into(), socket.into());
     }
@@ -152,23 +147,36 @@ async fn orphan(monitor: Arc<Monitor>) {
     }
 }
 
-/// Ports that were picked, by endpoint.
-type Ports = Vec<(String, u16)>;
+/// Where the command has to listen, by variable.
+type Places = Vec<(String, String)>;
 
-/// Declared endpoints, those without a port given one that is free now.
-fn endpoints(bootstrap: &Bootstrap) -> io::Result<(Vec<EndpointDeclared>, Ports)> {
-    let mut ports = Vec::new();
+/// Declared endpoints: those without a port given one that is free now, and a socket's plain name made one in the
+/// session's own directory, which nobody else may enter.
+fn endpoints(bootstrap: &Bootstrap, run_dir: Option<&Path>) -> io::Result<(Vec<EndpointDeclared>, Places)> {
+    let mut places = Vec::new();
+    let mut tell = |what: &str, name: &str, place: String| {
+        places.push((format!("WHARF_{what}_{}", name.to_ascii_uppercase().replace('-', "_")), place));
+    };
     let mut held = Vec::new();
     let mut endpoints = bootstrap.endpoints.clone();
-    for endpoint in endpoints.iter_mut().filter(|endpoint| endpoint.port == Some(0)) {
+    for endpoint in &mut endpoints {
+        if let Some(socket) = &mut endpoint.socket {
+            if let Some(dir) = run_dir.filter(|_| !socket.contains('/')) {
+                *socket = dir.join(&*socket).to_string_lossy().into_owned();
+            }
+            tell("SOCKET", &endpoint.name, socket.clone());
+        }
+        if endpoint.port != Some(0) {
+            continue;
+        }
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
         let port = listener.local_addr()?.port();
         // Held until all are chosen, so that no two are the same.
         held.push(listener);
         endpoint.port = Some(port);
-        ports.push((endpoint.name.clone(), port));
+        tell("PORT", &endpoint.name, port.to_string());
     }
-    Ok((endpoints, ports))
+    Ok((endpoints, places))
 }
 
 fn environment(bootstrap: &Bootstrap) -> Environment {

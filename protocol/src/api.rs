@@ -3,13 +3,18 @@
 //! Requests refuse members they do not know; answers may grow.
 
 mod entering;
+mod entry;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::id::{SessionId, ShareId, TokenId};
+pub use entry::{
+    Access, LoginAddress, LoginRequest, RedeemRequest, Redeemed, Scope, SignedIn, Token, TokenRequest,
+};
+
+use crate::id::{SessionId, ShareId};
 use crate::session::{Params, Session, Tags};
 use crate::time::{Dur, Time};
 
@@ -268,83 +273,6 @@ pub enum EventType {
     Delete,
 }
 
-/// What a token may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// Acts as the owner.
-    #[default]
-    Full,
-    /// Sees what the owner sees.
-    Read,
-    /// Acts as its user on what is shared with that user.
-    Guest,
-}
-
-/// `POST /tokens`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct TokenRequest {
-    /// A label.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The user it acts as; the owner when absent. Needed for `guest`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-    /// What it may do.
-    #[serde(default)]
-    pub scope: Scope,
-    /// For how long; for ever when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_in: Option<Dur>,
-}
-
-/// An API token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct Token {
-    /// Its id, for revoking.
-    pub id: TokenId,
-    /// Its label.
-    pub name: String,
-    /// The user it acts as.
-    pub user: String,
-    /// What it may do.
-    pub scope: Scope,
-    /// The secret; in the answer that made it, and never again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<String>,
-    /// When it was made.
-    pub created_at: Time,
-    /// Until when it is good.
-    pub expires_at: Option<Time>,
-}
-
-/// `POST /redeem` and `POST /login`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct RedeemRequest {
-    /// The one-time or link-share secret.
-    pub secret: String,
-}
-
-/// A redeemed link share.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct Redeemed {
-    /// A guest token.
-    pub token: String,
-    /// The session it opens.
-    pub session_id: SessionId,
-    /// View or control.
-    pub role: Role,
-    /// Until when.
-    pub expires_at: Option<Time>,
-}
-
 /// One backend's health.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -357,6 +285,9 @@ pub struct BackendStatus {
     pub healthy: Option<bool>,
     /// What it can do.
     pub capabilities: Vec<String>,
+    /// How long its last answer took, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<u64>,
     /// The last failure.
     pub last_error: Option<String>,
     /// `closed` (working), `open` (not asked for a while) or `half_open` (one try under way).

@@ -15,10 +15,11 @@ use wharf_protocol::{ErrorCode, Problem};
 
 use crate::App;
 use crate::listen::Peer;
+use crate::page;
 use crate::problem::{Refused, not_found};
 
-/// The page's cookie.
-pub(crate) const COOKIE: &str = "wharf";
+/// How the page's cookies begin.
+const COOKIE: &str = "wharf";
 
 /// Most bytes of a request's target and headers.
 const MOST_HEAD: usize = 64 << 10;
@@ -29,6 +30,8 @@ pub(crate) struct Names {
     /// What `Host` may be, each with the scheme it is served by.
     hosts: Vec<(String, String)>,
     origins: Vec<String>,
+    /// The address of the page under the site's own domain.
+    public: Option<String>,
 }
 
 impl Names {
@@ -52,8 +55,14 @@ impl Names {
                 }
             }
         }
+        // Where a listener speaks TLS itself it is that one, else a proxy at the usual port.
+        let port = addresses.iter().find_map(|address| address.strip_prefix("https://")?.rsplit_once(':'));
+        let public = domain.map(|domain| match port {
+            Some((_, port)) if port != "443" => format!("https://{domain}:{port}"),
+            _ => format!("https://{domain}"),
+        });
         let origins = hosts.iter().map(|(host, scheme)| format!("{scheme}://{host}")).collect();
-        Self { hosts, origins }
+        Self { hosts, origins, public }
     }
 
     /// The scheme by which that `Host` is served, when it is one of ours.
@@ -76,7 +85,20 @@ pub(crate) fn base(app: &App, peer: Peer, headers: &HeaderMap) -> String {
         .unwrap_or_else(|| app.base.clone())
 }
 
-/// Redemptions that failed lately, by peer: somebody who guesses is slowed down.
+/// Under which address a person finds the page: the site's own domain, when it has one.
+pub(crate) fn page_base(app: &App, peer: Peer, headers: &HeaderMap) -> Result<String, Problem> {
+    let base = match (peer, &app.names.public) {
+        (Peer::Uid(_), Some(public)) => public.clone(),
+        (Peer::Uid(_) | Peer::Network(_), _) => base(app, peer, headers),
+    };
+    if base.starts_with("http") {
+        return Ok(base);
+    }
+    Err(Problem::new(ErrorCode::Unavailable, "this launcher serves no web page: it has no http listener")
+        .hint("start it with --listen http://127.0.0.1:0 too"))
+}
+
+/// Secrets that were not valid lately, by peer: somebody who guesses is slowed down.
 #[derive(Debug, Default)]
 pub(crate) struct Redeems(Mutex<HashMap<Option<IpAddr>, (Instant, u32)>>);
 
@@ -94,18 +116,25 @@ impl Redeems {
         work(failed.entry(ip).or_insert_with(|| (Instant::now(), 0)))
     }
 
-    /// Refuses a peer that failed too often.
-    pub(crate) fn check(&self, peer: Peer) -> Result<(), Problem> {
-        let (since, failed) = self.with(peer, |entry| *entry);
-        if failed < Self::MOST {
-            return Ok(());
+    /// Tries a secret. It counts as a failure from before it is looked at, so that many at once count too.
+    pub(crate) async fn attempt<T>(
+        &self,
+        peer: Peer,
+        secret: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<T, Problem> {
+        let refused = self.with(peer, |(since, failed)| {
+            *failed += 1;
+            (*failed > Self::MOST).then(|| Self::WINDOW.saturating_sub(since.elapsed()).as_secs() + 1)
+        });
+        if let Some(left) = refused {
+            let detail = "too many secrets that were not valid";
+            return Err(Problem::new(ErrorCode::RateLimited, detail).retry_after(left));
         }
-        let left = Self::WINDOW.saturating_sub(since.elapsed()).as_secs() + 1;
-        Err(Problem::new(ErrorCode::RateLimited, "too many secrets that were not valid").retry_after(left))
-    }
-
-    pub(crate) fn failed(&self, peer: Peer) {
-        self.with(peer, |entry| entry.1 += 1);
+        let outcome = secret.await;
+        if outcome.is_ok() {
+            self.with(peer, |(_, failed)| *failed = failed.saturating_sub(1));
+        }
+        outcome
     }
 }
 
@@ -113,24 +142,51 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// The token that a script sends.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = text(headers, "authorization")?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
+/// The name of the page's cookie at that address. Browsers keep cookies by host and not by port: the port is in the
+/// name, so that two launchers of one host do not sign each other's users out.
+pub(crate) fn cookie_name(headers: &HeaderMap) -> String {
+    let port = text(headers, "host").and_then(|host| host.rsplit_once(':')).map(|(_, port)| port);
+    match port.filter(|port| port.bytes().all(|digit| digit.is_ascii_digit())) {
+        Some(port) => format!("{COOKIE}-{port}"),
+        None => COOKIE.to_owned(),
+    }
+}
+
+/// Whether that is the name of a page's cookie, at whatever port.
+pub(crate) fn is_page_cookie(name: &str) -> bool {
+    name.strip_prefix(COOKIE).is_some_and(|rest| {
+        rest.is_empty()
+            || rest.strip_prefix('-').is_some_and(|port| port.bytes().all(|digit| digit.is_ascii_digit()))
+    })
+}
+
+/// The token in the page's cookie.
+pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let name = cookie_name(headers);
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+        .find_map(|pair| pair.trim().strip_prefix(&name)?.strip_prefix('='))
+}
+
+/// Whether a browser says that a page of another origin is behind the request, be it of the same site.
+fn is_of_another_page(headers: &HeaderMap) -> bool {
+    text(headers, "sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"))
 }
 
 /// Routes that need no credential of a user.
 fn is_open(method: &Method, path: &str) -> bool {
-    matches!(path, "/healthz" | "/readyz" | "/" | "/favicon.ico")
+    matches!(path, "/healthz" | "/readyz")
+        || page::has(path)
         || (method == Method::POST
             && matches!(path, "/api/v1/redeem" | "/redeem" | "/api/v1/login" | "/login"))
 }
@@ -198,7 +254,8 @@ async fn check(app: &App, request: &Parts) -> Result<Caller, Box<Problem>> {
         let upgrade = safe && headers.contains_key(header::UPGRADE);
         // A page elsewhere can make a browser send the cookie, but neither the origin nor this header.
         let from_page = origin.is_some() && (upgrade || text(headers, "x-wharf-page") == Some("1"));
-        if (safe && !upgrade) || from_page {
+        let own = safe && !upgrade && !is_of_another_page(headers);
+        if own || from_page {
             match app.launcher.authenticate(cookie).await {
                 Ok(actor) => return Ok(Caller(Some(actor))),
                 Err(problem) if !is_open(method, path) => return Err(Box::new(problem)),
@@ -217,7 +274,7 @@ async fn check(app: &App, request: &Parts) -> Result<Caller, Box<Problem>> {
     }
     Err(Box::new(
         Problem::new(ErrorCode::Unauthenticated, "this needs a token")
-            .hint("make one with `wharf token create`, and send it as Authorization: Bearer TOKEN"),
+            .hint("make one with `wharf token create`, and send it as Authorization: Bearer TOKEN; sign the page in with `wharf login`"),
     ))
 }
 

@@ -13,6 +13,7 @@ mod gateway;
 mod guard;
 mod links;
 mod listen;
+mod page;
 mod paging;
 mod patience;
 mod problem;

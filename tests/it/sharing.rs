@@ -130,17 +130,57 @@ fn unshare_cuts_open_streams_and_sight_within_a_second() {
 }
 
 #[test]
-fn a_share_expires_and_cuts() {
+fn a_share_expires_and_cuts_also_beside_one_that_lasts() {
     let scene = scene();
     scene.share(&json!({"grantee": "user:bob", "role": "control", "expires_in": "2s"}));
+    scene.share(&json!({"grantee": "user:eve", "expires_in": "1h"}));
     let mut terminal = WebSocket::open(&scene.bob, &scene.path("/attach")).expect("an upgrade");
+    let mut events = wharf_tests::events::Events::open(&scene.bob, None);
     until("the terminal is cut by expiry", Duration::from_secs(5), || {
         match terminal.next(Duration::from_secs(1)) {
             Some(Received::Closed(_) | Received::Gone) => Probe::Ready(()),
             other => Probe::NotYet(format!("{other:?}")),
         }
     });
+    let gone =
+        events.expect("the guest's delete", Duration::from_secs(1), |event| event.data["type"] == "delete");
+    assert_eq!(gone.data["session"], json!({"id": scene.id}));
     scene.bob.get(&scene.path("")).problem(404, "unknown_session");
+}
+
+#[test]
+fn a_link_that_is_withdrawn_cuts_who_came_by_it_within_a_second() {
+    let scene = scene();
+    let share = launcher_link(&scene);
+    let secret = share["url"].as_str().and_then(|url| url.split_once("/#/join/")).expect("an address").1;
+    let redeemed = scene.launcher.tcp(None).post("/redeem", &json!({"secret": secret})).expect(200);
+    let guest = scene.launcher.tcp(redeemed["token"].as_str());
+    assert_eq!(guest.get("/login").expect(200)["session_id"], scene.id.as_str());
+    let access = guest.get(&scene.path("/access")).expect(200);
+    assert_eq!(access, json!({"own": false, "role": "view", "exec": false}));
+    let owned = scene.launcher.http().get(&scene.path("/access")).expect(200);
+    assert_eq!(owned, json!({"own": true, "role": "control", "exec": true}));
+    let mut terminal = WebSocket::open(&guest, &scene.path("/attach")).expect("an upgrade");
+    let mut events = wharf_tests::events::Events::open(&guest, None);
+    let share = share["id"].as_str().expect("an id");
+    scene.launcher.http().delete(&scene.path(&format!("/shares/{share}"))).expect(204);
+    let began = std::time::Instant::now();
+    until("the terminal is cut", Duration::from_secs(1), || match terminal.next(Duration::from_secs(1)) {
+        Some(Received::Closed(_) | Received::Gone) => Probe::Ready(()),
+        other => Probe::NotYet(format!("{other:?}")),
+    });
+    events.expect("the guest's delete", Duration::from_secs(1).saturating_sub(began.elapsed()), |event| {
+        event.data["type"] == "delete"
+    });
+    assert!(matches!(guest.get(&scene.path("")).status, 401 | 404));
+    let path = scene.path("/attach");
+    let refused = WebSocket::open(&guest, &path).expect_err("it is withdrawn");
+    assert!(matches!(refused.0, 401 | 404), "{refused:?}");
+}
+
+/// Shares by link on the command line.
+fn launcher_link(scene: &Scene) -> Value {
+    scene.launcher.cli(&["share", &scene.id, "--link", "--expires", "1h", "--output", "json"]).json()
 }
 
 #[test]

@@ -13,6 +13,7 @@
 //! ```
 
 pub mod application;
+pub mod browser;
 pub mod cli;
 pub mod dockerd;
 pub mod events;
@@ -37,6 +38,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::runtime::Runtime;
 
+pub use browser::{Browser, Look};
 pub use cli::Output;
 pub use dockerd::Dockerd;
 pub use gridengine::GridEngine;

@@ -285,8 +285,11 @@ pub(crate) struct Share {
     #[arg(value_name = "ID")]
     pub(crate) id: String,
     /// With whom: user:NAME, group:NAME or link
-    #[arg(long, value_name = "WHOM", required_unless_present = "list", value_parser = parse_grantee)]
+    #[arg(long, value_name = "WHOM", required_unless_present_any = ["list", "link"], value_parser = parse_grantee)]
     pub(crate) with: Option<String>,
+    /// With whoever has the secret address that is printed; short for --with link
+    #[arg(long, conflicts_with_all = ["with", "list"])]
+    pub(crate) link: bool,
     /// What they may do
     #[arg(long, value_enum, default_value = "view", conflicts_with = "list")]
     pub(crate) role: RoleArg,

@@ -10,8 +10,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 use wharf_protocol::api::{
     BackendStatus, ConnectRequest, Connection, DisconnectRequest, Disconnected, ExecRequest, ExecResult,
-    ExtendRequest, Extended, HistoryEntry, Node, OpenStream, Page, ParamsAnswer, Share, ShareRequest,
-    StartRequest, TerminateRequest, Token, TokenRequest, Trace,
+    ExtendRequest, Extended, HistoryEntry, LoginAddress, LoginRequest, Node, OpenStream, Page, ParamsAnswer,
+    Share, ShareRequest, StartRequest, TerminateRequest, Token, TokenRequest, Trace,
 };
 use wharf_protocol::session::Params;
 use wharf_protocol::template::{TemplateDetail, TemplateSummary};
@@ -320,6 +320,11 @@ impl Client {
     /// Makes a token.
     pub(crate) async fn create_token(&self, request: &TokenRequest) -> Outcome<Reply<Token>> {
         self.plain(Method::POST, "/tokens", Some(&body(request)), Duration::ZERO).await
+    }
+
+    /// Makes a one-time address of the web page.
+    pub(crate) async fn login(&self) -> Outcome<Reply<LoginAddress>> {
+        self.plain(Method::POST, "/login", Some(&body(&LoginRequest::default())), Duration::ZERO).await
     }
 
     /// Revokes a token.

@@ -18,6 +18,7 @@ mod forward;
 mod history;
 mod key;
 mod list;
+mod login;
 mod logs;
 mod man;
 mod params;
@@ -81,6 +82,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Backend(command) => backend::run(context, command).await,
         Command::Trace(args) => trace::run(context, args).await,
         Command::Token(command) => token::run(context, command).await,
+        Command::Login => login::run(context).await,
         Command::Key(command) => key::run(context, &command),
         Command::Serve(args) => crate::serve::run(context, args).await,
         Command::Demo(args) => crate::demo::run(context, args).await,

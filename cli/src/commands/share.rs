@@ -11,7 +11,7 @@ use crate::output::{escape, table};
 pub(super) async fn share(context: &Context, args: Share) -> Outcome {
     let client = context.client()?;
     let id = find::session(&client, &args.id).await?;
-    let Some(grantee) = args.with else {
+    let Some(grantee) = args.with.or_else(|| args.link.then(|| "link".to_owned())) else {
         let shares = client.shares(&id).await?;
         context.output.list(&documents(&shares), || table::shares(&context.output, &values(&shares)))?;
         return Ok(0);

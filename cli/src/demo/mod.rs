@@ -97,12 +97,16 @@ async fn show(
     }
     let token = client.create_token(&TokenRequest::default()).await?;
     let secret = token.value.token.unwrap_or_default();
+    let page = client.login().await?;
     let api = addresses.iter().find(|address| address.starts_with("http")).cloned().unwrap_or_default();
     context.output.line(&format!(
-        "\nThe launcher goes on until Ctrl-C. Its API: {api}/api/v1\n\n  \
+        "\nThe launcher goes on until Ctrl-C. Its web page, with an address that works once, for a minute:\n\n  \
+         {page}\n\nAnother such address, its API, and a session from here:\n\n  \
+         wharf login --server {server}\n  \
          curl -H 'Authorization: Bearer {secret}' {api}/api/v1/sessions?state=ended\n  \
-         wharf start shell --attach --server {}\n",
-        client.address
+         wharf start shell --attach --server {server}\n",
+        page = page.value.url,
+        server = client.address,
     ))?;
     ending.asked().await;
     Ok(0)

@@ -201,6 +201,7 @@ impl Launcher {
                 templates: own.iter().map(|entry| entry.name.clone()).collect(),
                 healthy: Some(health.outcome.is_ok()),
                 capabilities: backend.capabilities().into_iter().map(str::to_owned).collect(),
+                latency_ms: Some(u64::try_from(health.took.as_millis()).unwrap_or(u64::MAX)),
                 last_error: None,
                 breaker: "closed".to_owned(),
                 next_try: None,
@@ -257,7 +258,7 @@ impl Launcher {
             name: self.inner.node.clone(),
             version: self.inner.version.clone(),
             started_at: self.inner.boot,
-            links: u32::try_from(self.figures().links).unwrap_or(u32::MAX),
+            links: u32::try_from(self.count_all().links).unwrap_or(u32::MAX),
         }])
     }
 
@@ -277,7 +278,17 @@ impl Launcher {
     }
 
     /// The numbers behind `/metrics`.
-    pub fn figures(&self) -> Figures {
+    ///
+    /// # Errors
+    /// `forbidden` for guests.
+    pub fn figures(&self, by: &Actor) -> Result<Figures, Problem> {
+        if matches!(by.standing, Standing::Guest { .. }) {
+            return Err(forbidden());
+        }
+        Ok(self.count_all())
+    }
+
+    fn count_all(&self) -> Figures {
         let mut sessions: BTreeMap<(String, State), u64> = BTreeMap::new();
         let mut links = 0;
         for (_, handle) in self.inner.handles() {

@@ -1,6 +1,6 @@
 //! Entering a session: connect, attach, tunnel, exec; who is in, and dropping them.
 
-use wharf_protocol::api::{OpenStream, Role};
+use wharf_protocol::api::{Access, OpenStream, Role};
 use wharf_protocol::{ErrorCode, Problem, SessionId};
 
 use super::{Target, ended, terminating};
@@ -48,6 +48,15 @@ impl Launcher {
         };
         let guard = self.inner.streams.enter(id, by, verb, self.inner.clock.now());
         Ok(Entry::new(self.inner.present(&view), by.user.clone(), role, view.record.tty, guard))
+    }
+
+    /// What this actor may do with that session.
+    ///
+    /// # Errors
+    /// `unknown_session`.
+    pub async fn access(&self, by: &Actor, id: &SessionId) -> Result<Access, Problem> {
+        let (_, rights) = self.find(by, id, Verb::See).await?;
+        Ok(Access { own: rights.own, role: rights.enter, exec: rights.exec })
     }
 
     /// Who is in: the streams that `connections` counts.

@@ -10,6 +10,7 @@ mod params;
 mod passes;
 mod purge;
 mod shares;
+mod sign_in;
 mod start;
 mod terminate;
 mod tokens;

@@ -263,10 +263,11 @@ impl Launcher {
         if let Some(known) = known.filter(|known| known.at.elapsed() < HEALTH) {
             return known;
         }
+        let began = Instant::now();
         let outcome = tokio::time::timeout(Duration::from_secs(5), backend.probe())
             .await
             .unwrap_or_else(|_| Err("it does not answer".to_owned()));
-        let health = Health { at: Instant::now(), outcome };
+        let health = Health { at: Instant::now(), took: began.elapsed(), outcome };
         lock().insert(backend.name().to_owned(), health.clone());
         health
     }

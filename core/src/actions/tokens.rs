@@ -1,7 +1,4 @@
-//! API tokens and the page's sign-in: who comes with a secret.
-
-use std::sync::PoisonError;
-use std::time::Duration;
+//! API tokens: made, listed, revoked, and who comes with one. The page's sign-in is in [`super::sign_in`].
 
 use subtle::ConstantTimeEq as _;
 use wharf_protocol::api::{Scope, Token, TokenRequest};
@@ -9,16 +6,10 @@ use wharf_protocol::{ErrorCode, Problem, Time, TokenId};
 
 use super::{forbidden, from_store};
 use crate::actor::{Actor, Standing};
-use crate::inner::Login;
 use crate::launcher::Launcher;
 use crate::params::is_unprintable;
 use crate::random;
 use crate::store::{Change, TokenRecord};
-
-/// How long a sign-in secret is good.
-const LOGIN: Duration = Duration::from_secs(60);
-/// How long a signed-in page stays so.
-const PAGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 fn shown(record: &TokenRecord, token: Option<String>) -> Token {
     Token {
@@ -43,19 +34,7 @@ impl Launcher {
     /// # Errors
     /// `unauthenticated`.
     pub async fn authenticate(&self, token: &str) -> Result<Actor, Problem> {
-        let refused = || {
-            Problem::new(ErrorCode::Unauthenticated, "the token is not valid, or no longer")
-                .hint("make one with `wharf token create` on the launcher's host")
-        };
-        let hash = random::hash(token);
-        let now = self.inner.clock.now();
-        let tokens = self.inner.store.tokens().await.map_err(|error| from_store(&error))?;
-        let record = tokens
-            .into_iter()
-            .find(|record| bool::from(record.hash.ct_eq(&hash)))
-            .filter(|record| record.expires_at.is_none_or(|until| now < until))
-            .ok_or_else(refused)?;
-        Ok(self.actor_of(record))
+        Ok(self.actor_of(self.token_record(token).await?))
     }
 
     /// Who the bearer of that token is.
@@ -71,6 +50,22 @@ impl Launcher {
             }
         };
         Actor { user: record.user, standing, token: Some(record.id) }
+    }
+
+    /// What is known of that token.
+    pub(super) async fn token_record(&self, token: &str) -> Result<TokenRecord, Problem> {
+        let refused = || {
+            Problem::new(ErrorCode::Unauthenticated, "the token is not valid, or no longer")
+                .hint("make one with `wharf token create` on the launcher's host")
+        };
+        let hash = random::hash(token);
+        let now = self.inner.clock.now();
+        let tokens = self.inner.store.tokens().await.map_err(|error| from_store(&error))?;
+        tokens
+            .into_iter()
+            .find(|record| bool::from(record.hash.ct_eq(&hash)))
+            .filter(|record| record.expires_at.is_none_or(|until| now < until))
+            .ok_or_else(refused)
     }
 
     /// Makes a token; its secret is told once.
@@ -99,17 +94,19 @@ impl Launcher {
             }
         }
         let now = self.inner.clock.now();
-        self.add_token(name, user, request.scope, request.expires_in.map(|dur| now.after(dur.0))).await
+        let expires_at = request.expires_in.map(|dur| now.after(dur.0));
+        self.add_token("wht", name, user, request.scope, expires_at).await
     }
 
-    async fn add_token(
+    pub(super) async fn add_token(
         &self,
+        prefix: &str,
         name: String,
         user: String,
         scope: Scope,
         expires_at: Option<Time>,
     ) -> Result<Token, Problem> {
-        let secret = random::secret("wht");
+        let secret = random::secret(prefix);
         let record = TokenRecord {
             id: TokenId::from_random(random::id()),
             name,
@@ -148,45 +145,15 @@ impl Launcher {
         if !self.tokens(by).await?.iter().any(|token| token.id == *id) {
             return Err(Problem::new(ErrorCode::UnknownToken, "there is no such token"));
         }
+        self.drop_token(id).await
+    }
+
+    /// Forgets a token, and cuts what it has open.
+    pub(super) async fn drop_token(&self, id: &TokenId) -> Result<(), Problem> {
         let changes = vec![Change::RevokeToken(id.clone())];
         self.inner.store.commit(changes).await.map_err(|error| from_store(&error))?;
         self.inner.streams.revoke(id);
         let _ = self.inner.revoked.send(id.clone());
         Ok(())
-    }
-
-    /// A one-time secret for the page's sign-in, and until when it is good.
-    ///
-    /// # Errors
-    /// `forbidden`.
-    pub fn create_login(&self, by: &Actor) -> Result<(String, Time), Problem> {
-        if !by.is_owner() {
-            return Err(forbidden());
-        }
-        let secret = random::secret("whl");
-        let until = self.inner.clock.now().after(LOGIN);
-        let mut logins = self.inner.logins.lock().unwrap_or_else(PoisonError::into_inner);
-        logins.push(Login { hash: random::hash(&secret), until });
-        Ok((secret, until))
-    }
-
-    /// Spends a one-time secret for a token of the page's own.
-    ///
-    /// # Errors
-    /// `not_found` for a secret that is wrong, spent or over.
-    pub async fn login(&self, secret: &str) -> Result<Token, Problem> {
-        let now = self.inner.clock.now();
-        let hash = random::hash(secret);
-        let good = {
-            let mut logins = self.inner.logins.lock().unwrap_or_else(PoisonError::into_inner);
-            logins.retain(|login| now < login.until);
-            let found = logins.iter().position(|login| bool::from(login.hash.ct_eq(&hash)));
-            found.map(|at| logins.swap_remove(at)).is_some()
-        };
-        if !good {
-            return Err(Problem::new(ErrorCode::NotFound, "this sign-in is not valid, or no longer"));
-        }
-        let owner = self.inner.owner.name.clone();
-        self.add_token("page".to_owned(), owner, Scope::Full, Some(now.after(PAGE))).await
     }
 }

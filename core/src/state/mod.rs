@@ -376,12 +376,7 @@ impl Work {
     }
 
     fn resume(&mut self) {
-        let now = self.now;
-        for until in self.record().shares.iter().filter_map(|share| share.expires_at).collect::<Vec<_>>() {
-            if until > now {
-                self.effect(Effect::Wake { at: until, due: Due::Share });
-            }
-        }
+        self.arm_shares();
         match self.stage().clone() {
             Stage::Pending { phase, retry_at, .. } => self.resume_pending(phase, retry_at),
             Stage::Running { .. } => {
@@ -432,8 +427,20 @@ impl Work {
                     self.terminate("launcher", None, EndCause::Idle);
                 }
             }
-            Due::Share => self.effect(Effect::ReviewStreams),
+            Due::Share => {
+                self.effect(Effect::ReviewStreams);
+                self.arm_shares();
+            }
             Due::Limit => self.due_limit(),
+        }
+    }
+
+    /// Wakes up when the next share is over: there is one alarm for them all.
+    fn arm_shares(&mut self) {
+        let now = self.now;
+        let ends = self.record().shares.iter().filter_map(|share| share.expires_at);
+        if let Some(at) = ends.filter(|at| *at > now).min() {
+            self.effect(Effect::Wake { at, due: Due::Share });
         }
     }
 
@@ -455,9 +462,7 @@ impl Work {
                 record.shares.retain(|old| share.grantee == "link" || old.grantee != share.grantee);
                 record.shares.push(share.clone());
                 self.note("shared", by, format!("with {}", share.grantee));
-                if let Some(at) = share.expires_at {
-                    self.effect(Effect::Wake { at, due: Due::Share });
-                }
+                self.arm_shares();
                 self.effect(Effect::PushSnapshot);
                 self.effect(Effect::ReviewStreams);
             }

@@ -35,7 +35,8 @@ fn cookie_name(place: &Place) -> &'static str {
 
 /// Whether a cookie's name is one of ours, which no application sees or sets.
 pub(super) fn is_own_cookie(name: &str) -> bool {
-    matches!(name.trim(), "wharf" | "wharf-app" | "__Host-wharf" | "__Host-wharf-app")
+    let name = name.trim();
+    matches!(name, "wharf-app" | "__Host-wharf-app") || crate::guard::is_page_cookie(name)
 }
 
 /// Turns away what another site's page asks, whatever cookies the browser sent along.

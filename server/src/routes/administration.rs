@@ -146,10 +146,6 @@ pub(super) async fn openapi() -> Response {
     ([("content-type", "application/json")], crate::openapi()).into_response()
 }
 
-pub(super) async fn page() -> &'static str {
-    "Wharf is running. Use the `wharf` command line, or the API at /api/v1 (described at /api/v1/openapi.json).\n"
-}
-
 pub(super) async fn healthz() -> Json<Health> {
     Json(Health { status: "ok".to_owned() })
 }
@@ -163,8 +159,11 @@ pub(super) async fn readyz(State(app): State<App>) -> Response {
 }
 
 /// Figures in Prometheus's text form.
-pub(super) async fn metrics(State(app): State<App>) -> Response {
-    let figures = app.launcher.figures();
+pub(super) async fn metrics(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, Refused> {
+    let figures = app.launcher.figures(caller.actor()?)?;
     let mut text = String::new();
     let mut family = |name: &str, kind: &str, help: &str, rows: Vec<(String, String)>| {
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -199,5 +198,5 @@ pub(super) async fn metrics(State(app): State<App>) -> Response {
     let ends =
         figures.ends.iter().map(|(cause, count)| (format!("{{cause=\"{cause}\"}}"), count.to_string()));
     family("wharf_ends_total", "counter", "Sessions ended.", ends.collect());
-    ([("content-type", "text/plain; version=0.0.4")], text).into_response()
+    Ok(([("content-type", "text/plain; version=0.0.4")], text).into_response())
 }

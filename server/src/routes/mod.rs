@@ -3,20 +3,21 @@
 mod administration;
 mod sessions;
 mod shares;
+mod sign_in;
 mod streams;
 mod tokens;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wharf_protocol::monitor::LINK_PATH;
 use wharf_protocol::{ErrorCode, Problem};
 
-use crate::problem::{Refused, not_found};
-use crate::{App, gateway, guard, relay};
+use crate::problem::Refused;
+use crate::{App, gateway, guard, page, relay};
 
 #[derive(Debug, OpenApi)]
 #[openapi(info(
@@ -44,10 +45,11 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(streams::logs))
         .routes(routes!(shares::list, shares::share))
         .routes(routes!(shares::unshare))
+        .routes(routes!(shares::access))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
-        .routes(routes!(tokens::login))
-        .routes(routes!(tokens::redeem))
+        .routes(routes!(sign_in::login, sign_in::signed_in, sign_in::sign_out))
+        .routes(routes!(sign_in::redeem))
         .routes(routes!(administration::templates))
         .routes(routes!(administration::template))
         .routes(routes!(administration::options))
@@ -70,17 +72,19 @@ pub(crate) fn router(app: App) -> Router {
         .route("/metrics", get(administration::metrics))
         .route("/healthz", get(administration::healthz))
         .route("/readyz", get(administration::readyz))
-        .route("/", get(administration::page))
+        .route("/", get(page::file))
+        .route("/favicon.ico", get(page::file))
         .route("/s/{id}/{endpoint}", any(relay::by_path))
         .route("/s/{id}/{endpoint}/", any(relay::by_path))
         .route("/s/{id}/{endpoint}/{*rest}", any(relay::by_path))
-        .route("/redeem", axum::routing::post(tokens::redeem))
-        .route("/login", axum::routing::post(tokens::login))
+        .route("/redeem", post(sign_in::redeem))
+        .route("/login", post(sign_in::login))
         .method_not_allowed_fallback(async || {
             Refused(Problem::new(ErrorCode::MethodNotAllowed, "this address does not take that method"))
         })
-        .fallback(async || Refused(not_found()))
-        .layer(middleware::from_fn_with_state(app.clone(), guard::guard));
+        .fallback(page::file)
+        .layer(middleware::from_fn_with_state(app.clone(), guard::guard))
+        .layer(middleware::map_response(page::confine));
     Router::new()
         .route(LINK_PATH, get(gateway::link))
         .merge(guarded)

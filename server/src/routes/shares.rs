@@ -4,12 +4,12 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use http::{HeaderMap, StatusCode};
-use wharf_protocol::api::{Page, Share, ShareRequest};
+use wharf_protocol::api::{Access, Page, Share, ShareRequest};
 use wharf_protocol::{ErrorCode, Problem};
 
 use crate::App;
 use crate::extract::{Body, Id, Last, Query, id};
-use crate::guard::{Caller, base};
+use crate::guard::{Caller, base, page_base};
 use crate::listen::Peer;
 use crate::paging::Paging;
 use crate::problem::Refused;
@@ -42,7 +42,11 @@ pub(super) async fn share(
     Body(request): Body<ShareRequest>,
 ) -> Result<Response, Refused> {
     query.finish()?;
-    let base = base(&app, peer, &headers);
+    // Only of a link the address is told.
+    let base = match request.grantee.as_str() {
+        "link" => page_base(&app, peer, &headers)?,
+        _ => base(&app, peer, &headers),
+    };
     let share = app.launcher.share(caller.actor()?, &session, request, &base).await?;
     Ok((StatusCode::CREATED, Json(share)).into_response())
 }
@@ -61,4 +65,17 @@ pub(super) async fn unshare(
     let share = id(&share, ErrorCode::UnknownShare)?;
     app.launcher.unshare(caller.actor()?, &session, &share).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What the caller may do with a session
+#[utoipa::path(get, path = "/api/v1/sessions/{id}/access", tag = "shares", params(("id" = String, Path)),
+    responses((status = 200, body = Access), (status = 404, body = Problem)))]
+pub(super) async fn access(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Id(session): Id,
+    query: Query,
+) -> Result<Json<Access>, Refused> {
+    query.finish()?;
+    Ok(Json(app.launcher.access(caller.actor()?, &session).await?))
 }

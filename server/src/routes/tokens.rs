@@ -1,18 +1,15 @@
-//! Tokens, sign-in, redemption of link shares.
+//! API tokens.
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
-use http::{HeaderMap, StatusCode, header};
-use serde::Deserialize;
-use serde_json::json;
-use wharf_protocol::api::{Page, RedeemRequest, Redeemed, Token, TokenRequest};
+use http::StatusCode;
+use wharf_protocol::api::{Page, Token, TokenRequest};
 use wharf_protocol::{ErrorCode, Problem};
 
 use crate::App;
 use crate::extract::{Body, Last, Query, id};
-use crate::guard::{COOKIE, Caller, base};
-use crate::listen::Peer;
+use crate::guard::Caller;
 use crate::paging::Paging;
 use crate::problem::Refused;
 
@@ -58,56 +55,4 @@ pub(super) async fn revoke(
     let token = id(&token, ErrorCode::UnknownToken)?;
     app.launcher.revoke_token(actor, &token).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn cookie(token: &str, app: &App) -> String {
-    let secure = if app.base.starts_with("https") { "; Secure" } else { "" };
-    format!("{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict{secure}")
-}
-
-/// A sign-in: with a secret it is spent for the page's cookie, without one the owner gets a new one.
-#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LoginRequest {
-    /// The one-time secret.
-    #[serde(default)]
-    secret: Option<String>,
-}
-
-/// Sign in to the page
-#[utoipa::path(post, path = "/api/v1/login", tag = "tokens", request_body = LoginRequest, responses((status = 200)))]
-pub(super) async fn login(
-    State(app): State<App>,
-    Extension(caller): Extension<Caller>,
-    Extension(peer): Extension<Peer>,
-    headers: HeaderMap,
-    query: Query,
-    Body(request): Body<LoginRequest>,
-) -> Result<Response, Refused> {
-    query.finish()?;
-    let Some(secret) = request.secret else {
-        let (secret, expires_at) = app.launcher.create_login(caller.actor()?)?;
-        let url = format!("{}/#/login/{secret}", base(&app, peer, &headers));
-        return Ok(Json(json!({ "url": url, "expires_at": expires_at })).into_response());
-    };
-    app.redeems.check(peer)?;
-    let token = app.launcher.login(&secret).await.inspect_err(|_| app.redeems.failed(peer))?;
-    let set = [(header::SET_COOKIE, cookie(token.token.as_deref().unwrap_or_default(), &app))];
-    Ok((set, Json(json!({ "user": token.user, "expires_at": token.expires_at }))).into_response())
-}
-
-/// Turn a link share's secret into a guest token
-#[utoipa::path(post, path = "/api/v1/redeem", tag = "tokens", request_body = RedeemRequest,
-    responses((status = 200, body = Redeemed), (status = 404, body = Problem), (status = 429, body = Problem)))]
-pub(super) async fn redeem(
-    State(app): State<App>,
-    Extension(peer): Extension<Peer>,
-    query: Query,
-    Body(request): Body<RedeemRequest>,
-) -> Result<Response, Refused> {
-    query.finish()?;
-    app.redeems.check(peer)?;
-    let redeemed = app.launcher.redeem(&request.secret).await.inspect_err(|_| app.redeems.failed(peer))?;
-    let set = [(header::SET_COOKIE, cookie(&redeemed.token, &app))];
-    Ok((set, Json(redeemed)).into_response())
 }
