@@ -15,12 +15,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use wharf_tests::websocket::{Received, WebSocket};
-use wharf_tests::{Launcher, Probe, Template, application, until};
+use wharf_tests::{Launcher, Probe, Template, application, until, wait};
 
 /// Round trips measured.
 const ROUNDS: usize = 500;
 /// Keys typed beside a greedy terminal.
 const KEYS: usize = 300;
+/// Between two of them: the greedy one has time to fill what it can.
+const BEAT: Duration = Duration::from_millis(10);
 
 /// A program that is ended with the bench.
 struct Running(Child);
@@ -88,15 +90,16 @@ fn throughput(address: &str, mib: usize) -> f64 {
 fn echo(address: &str) -> (Duration, Duration) {
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.set_nodelay(true).expect("a socket");
-    percentiles(ROUNDS, || {
+    percentiles(ROUNDS, Duration::ZERO, || {
         stream.write_all(b"x").expect("it is taken");
         stream.read_exact(&mut [0]).expect("it comes back");
     })
 }
 
-fn percentiles(rounds: usize, mut round: impl FnMut()) -> (Duration, Duration) {
+fn percentiles(rounds: usize, between: Duration, mut round: impl FnMut()) -> (Duration, Duration) {
     let mut taken: Vec<Duration> = (0..rounds)
         .map(|_| {
+            wait::pause(between);
             let began = Instant::now();
             round();
             began.elapsed()
@@ -116,7 +119,7 @@ fn forward(launcher: &Launcher, id: &str, endpoint: &str) -> (String, Running) {
 
 /// Types keys, one at a time, and waits for each to be echoed.
 fn typing(socket: &mut WebSocket) -> (Duration, Duration) {
-    percentiles(KEYS, || {
+    percentiles(KEYS, BEAT, || {
         socket.input(b"k");
         loop {
             match socket.next(Duration::from_secs(10)) {

@@ -535,6 +535,16 @@ function docker.logs(options) end
 ---@return {status: number, stdout: string, stderr: string, truncated: boolean}
 function docker.exec(options) end
 
+---What a session's container uses now: bytes, and processor time since its start.
+---@param options {id: string}
+---@return {memory?: number, memory_limit?: number, cpu_seconds?: number, pids?: number}
+function docker.stats(options) end
+
+---The names of the networks that sessions of the template may join.
+---@param options {}
+---@return string[]
+function docker.networks(options) end
+
 ---Kills and removes a session's container. Already gone is success; somebody else's is left alone.
 ---@param options {id: string}
 ---@return {}

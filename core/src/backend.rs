@@ -46,6 +46,10 @@ pub trait HostModule: std::fmt::Debug + Send + Sync {
     fn name(&self) -> &'static str;
     /// The functions there are.
     fn functions(&self) -> &'static [HostFunction];
+    /// Whether calls may start processes on this host: what is left of those is looked for after each hook.
+    fn starts_processes(&self) -> bool {
+        true
+    }
     /// Calls one with a table of arguments (a JSON object); ends early when cancelled, leaving no process but jobs.
     async fn call(&self, function: &str, arguments: Value, context: &HostContext)
     -> Result<Value, HostError>;

@@ -39,12 +39,8 @@ struct OneUse {
     nonce: Option<String>,
 }
 
-/// A whole file or none, also after a crash of the host: written beside, made durable, then named.
-fn write(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
-    put(path, mode, content, true)
-}
-
-fn put(path: &Path, mode: u32, content: &[u8], durable: bool) -> io::Result<()> {
+/// A whole file or none: written beside, then named. `durable` also survives a crash of the host.
+fn write(path: &Path, mode: u32, content: &[u8], durable: bool) -> io::Result<()> {
     let draft = path.with_extension("new");
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&draft)?;
     // The mode holds also under a strict umask.
@@ -94,11 +90,11 @@ impl Files {
         make_dir(&self.data.join("sessions"), 0o700)?;
         make_dir(&dir, 0o700)?;
         make_dir(&dir.join("mount"), 0o755)?;
-        // A launcher that starts again, as after a crash of the host, writes every one of these anew.
-        put(&dir.join("mount/addresses"), 0o644, lines(addresses).as_bytes(), false)?;
+        // Written anew by every launcher that starts: nothing is lost with the host.
+        write(&dir.join("mount/addresses"), 0o644, lines(addresses).as_bytes(), false)?;
         let text = serde_json::to_vec_pretty(bootstrap).map_err(io::Error::other)?;
         // Another user of the host cannot come by the directory above; one inside a container has to read it.
-        write(&dir.join("mount/bootstrap.json"), 0o644, &text)
+        write(&dir.join("mount/bootstrap.json"), 0o644, &text, true)
     }
 
     /// Keeps the hash of a session's one-use secret, unspent; one of an earlier attempt is worth nothing from now on.
@@ -108,7 +104,7 @@ impl Files {
     pub(crate) fn write_enrolment(&self, id: &SessionId, hash: String) -> io::Result<()> {
         let _alone = self.spending.lock().unwrap_or_else(PoisonError::into_inner);
         let text = serde_json::to_vec(&OneUse { hash, nonce: None }).map_err(io::Error::other)?;
-        write(&self.session(id).join("enrolment"), 0o600, &text)
+        write(&self.session(id).join("enrolment"), 0o600, &text, true)
     }
 
     /// Spends the secret of that hash for the monitor of that nonce, durably, and gives what it is to get; `None` for a
@@ -129,7 +125,7 @@ impl Files {
         }
         if kept.nonce.is_none() {
             kept.nonce = Some(nonce.to_owned());
-            write(&path, 0o600, &serde_json::to_vec(&kept).map_err(io::Error::other)?)?;
+            write(&path, 0o600, &serde_json::to_vec(&kept).map_err(io::Error::other)?, true)?;
         }
         let text = fs::read(self.bootstrap(id))?;
         serde_json::from_slice(&text).map(Some).map_err(io::Error::other)
@@ -146,7 +142,7 @@ impl Files {
         for entry in entries.filter_map(Result::ok) {
             let mount = entry.path().join("mount");
             if mount.is_dir() {
-                write(&mount.join("addresses"), 0o644, lines(addresses).as_bytes())?;
+                write(&mount.join("addresses"), 0o644, lines(addresses).as_bytes(), false)?;
                 count += 1;
             }
         }
@@ -187,7 +183,7 @@ impl Files {
         let path = self.log(id, stream);
         make_dir(&self.data.join("logs"), 0o700)?;
         make_dir(&self.data.join("logs").join(id.as_str()), 0o700)?;
-        write(&path, 0o600, content)
+        write(&path, 0o600, content, true)
     }
 
     /// What an ended session had printed; empty when nothing was kept.

@@ -69,7 +69,8 @@ impl AsyncRead for TunnelIo {
                     }
                 },
                 Some(Err(error)) => return Poll::Ready(Err(broken(error))),
-                None => self.ended = true,
+                // What only stops has not ended: half a download must not pass for a whole one.
+                None => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
             }
         }
         let length = self.rest.len().min(into.remaining());
@@ -109,3 +110,6 @@ impl AsyncWrite for TunnelIo {
         self.poll_flush(context)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,6 +44,13 @@ impl Scene {
         format!("{endpoint}--{}.localhost:{port}", self.id)
     }
 
+    /// The name of the page's own cookie.
+    fn page_cookie(&self) -> String {
+        let at = self.launcher.tcp_host();
+        let (_, port) = at.rsplit_once(':').expect("HOST:PORT");
+        format!("wharf-{port}")
+    }
+
     fn path(&self, rest: &str) -> String {
         format!("/sessions/{}{rest}", self.id)
     }
@@ -123,7 +130,7 @@ fn a_ticket_opens_an_application_once_and_for_its_own_origin() {
     let pass = scene.cookie(&owner, "web");
     get(&scene.anybody("noise").with("cookie", &pass), "/").problem(401, "unauthenticated");
     scene.launcher.tcp(None).with("cookie", &pass).get("/sessions").problem(401, "unauthenticated");
-    let as_token = pass.replacen("wharf-app=", "wharf=", 1);
+    let as_token = pass.replacen("wharf-app", &scene.page_cookie(), 1);
     scene.launcher.tcp(None).with("cookie", &as_token).get("/sessions").problem(401, "unauthenticated");
     // An application's own host serves nothing of the API.
     let token = scene.launcher.token("full", None);
@@ -150,7 +157,7 @@ fn a_token_serves_scripts_and_reaches_no_application() {
         ("connection", "x-mine"),
         ("x-mine", "of this connection"),
         ("x-kept", "yes"),
-        ("cookie", &format!("wharf={token}; a=b")),
+        ("cookie", &format!("{}={token}; a=b; wharf={token}", scene.page_cookie())),
     ];
     let liar = lied.iter().fold(script, |http, (name, value)| http.with(name, value));
     let body = vec![7; 100_000];
@@ -233,7 +240,8 @@ fn pages_of_other_origins_are_turned_away() {
     assert_eq!(from("same-origin", "cors", "empty"), 200);
     // And a page of the application may not act on the API with what its viewer has.
     let token = scene.launcher.token("full", None);
-    let page = scene.launcher.tcp(None).with("cookie", &format!("wharf={token}")).with("origin", &own);
+    let cookie = format!("{}={token}", scene.page_cookie());
+    let page = scene.launcher.tcp(None).with("cookie", &cookie).with("origin", &own);
     page.get("/sessions").problem(403, "forbidden");
     let forged = page.with("x-wharf-page", "1");
     forged.post(&scene.path("/terminate"), &json!({})).problem(403, "forbidden");

@@ -100,3 +100,29 @@ fn a_hundred_sessions_cost_one_list_call_an_interval() {
     assert!(began.elapsed() >= interval * 2, "{asked:?} in {:?}", began.elapsed());
     assert!(asked.iter().all(|line| line.contains("/containers/json?")), "{asked:?}");
 }
+
+#[test]
+fn hooks_see_what_a_container_uses_and_which_networks_it_may_join() {
+    let mut engine = Dockerd::start();
+    engine.network("lab");
+    engine.network("other");
+    let place = tempfile::tempdir().expect("a directory");
+    let door = Proxy::unix(&place.path().join("door"), engine.socket());
+    let lua = "
+local hooks = {}
+function hooks.options(req) return { network = docker.networks {} } end
+function hooks.logs(req) return { text = json.encode(docker.stats { id = req.session.id }) } end
+return hooks";
+    let launcher = site(&door, "[config]\nnetworks = [\"lab\", \"none\"]\n", lua);
+    let http = launcher.http();
+    let choices = http.post("/templates/site/options", &json!({"params": {}})).expect(200);
+    assert!(choices.to_string().contains(r#"["lab","none"]"#), "{choices}");
+    let id = launcher.start_session(&body("runs"));
+    launcher.await_connected(&id);
+    let told = http.get(&format!("/sessions/{id}/logs?stream=hook")).text();
+    let used: Value = serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"));
+    assert_eq!(used["memory_limit"], 16 << 20, "{used}");
+    assert!(used["memory"].as_u64().is_some_and(|bytes| bytes > 0), "{used}");
+    assert!(used["cpu_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{used}");
+    assert!(used["pids"].as_u64().is_some_and(|pids| pids >= 2), "{used}");
+}

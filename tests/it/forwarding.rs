@@ -81,10 +81,13 @@ fn a_tunnel_of_bytes_alone_for_viewers_of_desktops() {
     let launcher = Launcher::with(&Template::working("desk").toml(&toml));
     let id = launcher.run_session("desk", &[]);
     let token = launcher.token("full", None);
+    let host = launcher.tcp_host();
+    let (_, port) = host.rsplit_once(':').expect("HOST:PORT");
+    let cookie = format!("wharf-{port}={token}");
     let page = launcher
         .tcp(None)
-        .with("cookie", &format!("wharf={token}"))
-        .with("origin", &format!("http://{}", launcher.tcp_host()))
+        .with("cookie", &cookie)
+        .with("origin", &format!("http://{host}"))
         .with("sec-websocket-protocol", "binary");
     let path = format!("/sessions/{id}/tunnel/screen");
     let mut plain = WebSocket::open(&page, &path).expect("an upgrade");
@@ -98,7 +101,7 @@ fn a_tunnel_of_bytes_alone_for_viewers_of_desktops() {
     let end = plain.finish(SOON);
     assert_eq!(end.closed, Some(1008), "{end:?}");
     // From another origin it is refused.
-    let foreign = launcher.tcp(None).with("cookie", &format!("wharf={token}")).with("origin", "null");
+    let foreign = launcher.tcp(None).with("cookie", &cookie).with("origin", "null");
     assert_eq!(WebSocket::open(&foreign, &path).expect_err("a refusal").0, 403);
 }
 

@@ -101,7 +101,8 @@ fn who_is_in_a_session_is_warned_before_its_limit_ends_it() {
         let seen = warnings(&launcher, &id);
         (seen.len() != 1).then(|| format!("{seen:?}"))
     });
-    let _ = wharf_tests::cli::finish(&mut terminal, SOON);
+    let _ = terminal.kill();
+    let _ = terminal.wait();
 
     // Two minutes before, once; and both anew when there is more time.
     ends_in(&launcher, Duration::from_secs(110));

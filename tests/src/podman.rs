@@ -86,10 +86,14 @@ impl Podman {
         cli::run(command, b"", COMMAND)
     }
 
-    /// The names of all containers.
+    /// All containers, one line each: name and state.
     #[track_caller]
     pub fn containers(&self) -> Vec<String> {
-        self.run(&["ps", "-a", "--format", "{{.Names}}"]).ok().lines().map(str::to_owned).collect()
+        self.run(&["ps", "-a", "--format", "{{.Names}} {{.Status}}"])
+            .ok()
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 }
 

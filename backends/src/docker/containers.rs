@@ -22,6 +22,11 @@ use super::policy::Policy;
 use super::spec::{self, LABEL};
 use super::upload;
 
+/// Between two attempts to remove a container.
+const AGAIN: Duration = Duration::from_millis(50);
+/// So often a removal may fail before its failure is told.
+const FAILURES: usize = 40;
+
 /// Most bytes of a container's log.
 const LOG_MAX: usize = 1 << 20;
 
@@ -255,16 +260,18 @@ pub(super) async fn remove(engine: &Engine, one: &One) -> Result<Value, HostErro
 /// Kills and removes, and returns when it is gone.
 async fn end(engine: &Engine, id: &str) -> Result<(), HostError> {
     let client = engine.client().await?;
-    let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
-    match client.remove_container(id, Some(options)).await {
-        Ok(()) => return Ok(()),
-        Err(error) if is_gone(&error) => return Ok(()),
-        // Its removal is in progress already.
-        Err(error) if status(&error) == Some(409) => {}
-        Err(error) => return Err(engine.told("the container cannot be removed", error)),
+    let mut failures = 0;
+    loop {
+        let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+        match client.remove_container(id, Some(options)).await {
+            Ok(()) => return Ok(()),
+            Err(error) if is_gone(&error) => return Ok(()),
+            // Its removal is in progress already.
+            Err(error) if status(&error) == Some(409) => {}
+            // Podman says this of one that it is still cleaning up.
+            Err(error) if status(&error) == Some(500) && failures < FAILURES => failures += 1,
+            Err(error) => return Err(engine.told("the container cannot be removed", error)),
+        }
+        tokio::time::sleep(AGAIN).await;
     }
-    while look(engine, id).await?.is_some() {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
 }

@@ -19,6 +19,7 @@ mod exec;
 mod images;
 mod podman;
 mod policy;
+mod sights;
 mod spec;
 mod upload;
 
@@ -80,6 +81,16 @@ const FUNCTIONS: &[HostFunction] = &[
         doc: "Runs a program in a container; {id, argv, stdin?} → {status, stdout, stderr, truncated}.",
     },
     HostFunction {
+        name: "stats",
+        writes: false,
+        doc: "What a container uses now; {id} → {memory, memory_limit, cpu_seconds, pids}.",
+    },
+    HostFunction {
+        name: "networks",
+        writes: false,
+        doc: "Networks that sessions of the template may join; {} → names.",
+    },
+    HostFunction {
         name: "remove",
         writes: true,
         doc: "Kills and removes a session's container; {id} → {}. Already gone is success.",
@@ -133,6 +144,10 @@ impl HostModule for Docker {
         FUNCTIONS
     }
 
+    fn starts_processes(&self) -> bool {
+        false
+    }
+
     async fn call(
         &self,
         function: &str,
@@ -147,6 +162,8 @@ impl HostModule for Docker {
             "inspect" => within(context, containers::inspect(engine, &read(arguments)?)).await,
             "list" => within(context, containers::list(engine, &read(arguments)?)).await,
             "logs" => within(context, containers::logs(engine, &read(arguments)?)).await,
+            "stats" => within(context, sights::stats(engine, &read(arguments)?)).await,
+            "networks" => within(context, sights::networks(engine, context)).await,
             "exec" => within(context, exec::exec(engine, read(arguments)?)).await,
             "remove" => within(context, Box::pin(containers::remove(engine, &read(arguments)?))).await,
             _ => Err(HostError::new(HookErrorKind::Internal, format!("docker has no function {function}"))),

@@ -229,6 +229,20 @@ pub const API: &[ApiItem] = &[
     ),
     item(
         "docker",
+        "stats",
+        &[("options", "{id: string}")],
+        "{memory?: number, memory_limit?: number, cpu_seconds?: number, pids?: number}",
+        "What a session's container uses now: bytes, and processor time since its start.",
+    ),
+    item(
+        "docker",
+        "networks",
+        &[("options", "{}")],
+        "string[]",
+        "The names of the networks that sessions of the template may join.",
+    ),
+    item(
+        "docker",
         "remove",
         &[("options", "{id: string}")],
         "{}",

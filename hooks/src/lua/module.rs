@@ -71,7 +71,9 @@ pub(super) async fn call(
         left: context.left(),
         cancel,
     };
-    context.about_to_run().map_err(|error| mlua::Error::external(Failed(error)))?;
+    if module.starts_processes() {
+        context.about_to_run().map_err(|error| mlua::Error::external(Failed(error)))?;
+    }
     let started = Instant::now();
     // Connections of a backend belong to the launcher's runtime, not to this thread.
     let task =
