@@ -2,6 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -336,12 +338,18 @@ fn a_desktop_shows_a_window_and_takes_clicks_and_keys() {
     let before = browser.until("a window is on the desktop", SOON, window, &[]);
     browser.picture("desktop");
     let seen = launcher.home().path().join("seen");
-    browser.types(&format!("touch {}\n", seen.display()));
-    until("the window took what was typed", SOON, || Probe::when(seen.exists(), (), || "nothing".to_owned()));
+    // A click into the window gives it the keyboard; its shell may still be starting.
+    let at = browser.script("const box = document.querySelector('.desktop-place canvas').getBoundingClientRect(); return [box.x + 200, box.y + 150]", &[]);
+    let (x, y) = (at[0].as_f64().expect("a place"), at[1].as_f64().expect("a place"));
+    until("the window takes what is typed", SOON, || {
+        browser.click_at(x, y, 0);
+        browser.types(&format!("touch {}\n", seen.display()));
+        Probe::when(seen.exists(), (), || "nothing".to_owned())
+    });
     // A click on the background opens the window manager's menu.
     let at = browser.script("const box = document.querySelector('.desktop-place canvas').getBoundingClientRect(); return [box.x + box.width - 30, box.y + box.height - 30]", &[]);
     let (x, y) = (at[0].as_f64().expect("a place"), at[1].as_f64().expect("a place"));
-    browser.right_click_at(x, y);
+    browser.click_at(x, y, 2);
     let menu = "const canvas = document.querySelector('.desktop-place canvas');\
          const data = new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer);\
          return data.filter((one) => one === 0xffffffff).length !== arguments[0]";
@@ -350,4 +358,62 @@ fn a_desktop_shows_a_window_and_takes_clicks_and_keys() {
     assert_eq!(browser.script("return violations", &[]), json!([]));
     let outcome = launcher.http().post(&format!("/sessions/{id}/terminate?wait=15s"), &json!({})).expect(200);
     assert_eq!(outcome["state"], "ended", "{outcome}");
+}
+
+/// JupyterLab in an environment of its own below `target/`, made once; its directory of programs.
+fn jupyterlab() -> PathBuf {
+    let dir = wharf_tests::browser::target().join("jupyter");
+    let ready = dir.join("ready");
+    if !ready.exists() {
+        _ = std::fs::remove_dir_all(&dir);
+        let pip = dir.join("bin/pip");
+        let make: [(&std::ffi::OsStr, &[&str]); 2] = [
+            ("/usr/bin/python3".as_ref(), &["-m", "venv", &dir.to_string_lossy()]),
+            (pip.as_ref(), &["install", "--quiet", "--no-cache-dir", "jupyterlab==4.*"]),
+        ];
+        for (program, arguments) in make {
+            let done = Command::new(program).args(arguments).status().expect("python3-venv is installed");
+            assert!(done.success(), "{program:?} {arguments:?}: {done}");
+        }
+        std::fs::write(&ready, "").expect("target/ takes files");
+    }
+    dir.join("bin")
+}
+
+#[test]
+fn jupyterlab_opens_in_a_tab_of_its_own_and_runs_a_cell() {
+    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", jupyterlab().display());
+    let launcher = Launcher::builder().env("PATH", &path).start();
+    let id = launcher.run_session("jupyter", &[]);
+    until("JupyterLab listens", SOON, || {
+        let logs = launcher.http().get(&format!("/sessions/{id}/logs")).text();
+        Probe::when(logs.contains("is running at"), (), || logs.clone())
+    });
+    let browser = signed_in(&launcher, Look::DESK);
+    place(&browser, &format!("#/s/{id}"));
+    browser.press("Open jupyter");
+    browser.newest_window();
+    let card = "const card = document.querySelector('.jp-LauncherCard[data-category=Notebook]'); card?.click(); return card !== null";
+    browser.until("JupyterLab offers a notebook", SOON * 2, card, &[]);
+    let ready = "const cell = document.querySelector('.jp-Notebook .jp-CodeCell .cm-content'); cell?.focus(); \
+         return cell !== null && document.querySelector('.jp-Notebook-ExecutionIndicator[data-status=idle]') !== null";
+    browser.until("its kernel answers over a WebSocket", SOON * 2, ready, &[]);
+    // It moves the focus about while it opens: typed where the focus is, until it is in the cell.
+    let cell = "const cell = document.querySelector('.jp-Notebook .jp-CodeCell .cm-content'); cell.focus(); return cell.innerText.trim()";
+    let output = "return [...document.querySelectorAll('.jp-OutputArea-output')].some((one) => one.innerText.trim() === '42')";
+    until("the cell's output", SOON, || {
+        if browser.script(output, &[]) == true {
+            return Probe::Ready(());
+        }
+        let typed = browser.script(cell, &[]);
+        if typed == "" {
+            browser.types("6*7");
+        } else if typed == "6*7" {
+            browser.presses(&['\u{e008}', '\u{e007}']);
+        }
+        Probe::NotYet(typed.to_string())
+    });
+    browser.picture("jupyterlab");
+    let shown = browser.script("return document.cookie", &[]);
+    assert!(!shown.to_string().contains("wharf"), "{shown}");
 }

@@ -60,11 +60,15 @@ impl Drop for Browser {
     }
 }
 
+/// Where what is built goes.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")), PathBuf::from)
+}
+
 /// Where pictures go.
 fn pictures() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")), PathBuf::from);
-    let dir = target.join("page");
+    let dir = target().join("page");
     std::fs::create_dir_all(&dir).expect("target/ takes directories");
     dir
 }
@@ -233,19 +237,28 @@ impl Browser {
         self.act(&json!({ "type": "key", "id": "keyboard", "actions": keys }));
     }
 
+    /// Presses keys together, such as shift (`\u{e008}`) and enter (`\u{e007}`).
+    #[track_caller]
+    pub fn presses(&self, keys: &[char]) {
+        let down = keys.iter().map(|key| json!({ "type": "keyDown", "value": key }));
+        let up = keys.iter().rev().map(|key| json!({ "type": "keyUp", "value": key }));
+        let keys: Vec<Value> = down.chain(up).collect();
+        self.act(&json!({ "type": "key", "id": "keyboard", "actions": keys }));
+    }
+
     #[track_caller]
     fn act(&self, source: &Value) {
         self.call("POST", "/actions", &json!({ "actions": [source] }));
     }
 
-    /// Clicks with the mouse's right button at a place of the page.
+    /// Clicks at a place of the page, with the mouse's left (0) or right (2) button.
     #[track_caller]
-    pub fn right_click_at(&self, x: f64, y: f64) {
+    pub fn click_at(&self, x: f64, y: f64, button: u8) {
         let (x, y) = (x.round(), y.round());
         let steps = json!([
             { "type": "pointerMove", "x": x, "y": y },
-            { "type": "pointerDown", "button": 2 },
-            { "type": "pointerUp", "button": 2 },
+            { "type": "pointerDown", "button": button },
+            { "type": "pointerUp", "button": button },
         ]);
         self.act(&json!({ "type": "pointer", "id": "mouse", "actions": steps }));
     }
