@@ -339,7 +339,12 @@ fn a_desktop_shows_a_window_and_takes_clicks_and_keys() {
     browser.picture("desktop");
     let seen = launcher.home().path().join("seen");
     // A click into the window gives it the keyboard; its shell may still be starting.
-    let at = browser.script("const box = document.querySelector('.desktop-place canvas').getBoundingClientRect(); return [box.x + 200, box.y + 150]", &[]);
+    let middle = "const canvas = document.querySelector('.desktop-place canvas'), box = canvas.getBoundingClientRect();\
+         const data = new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer);\
+         let [x, y, count] = [0, 0, 0];\
+         data.forEach((one, at) => { if (one === 0xffffffff) { x += at % canvas.width; y += Math.floor(at / canvas.width); count += 1; } });\
+         return [box.x + x / count * box.width / canvas.width, box.y + y / count * box.height / canvas.height]";
+    let at = browser.script(middle, &[]);
     let (x, y) = (at[0].as_f64().expect("a place"), at[1].as_f64().expect("a place"));
     until("the window takes what is typed", SOON, || {
         browser.click_at(x, y, 0);
