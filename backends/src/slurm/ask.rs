@@ -1,7 +1,7 @@
 //! Asks about jobs: one squeue for many, and for those that it does not know one more look each, then accounting.
 //!
 //! ```text
-//! squeue (all jobs of the user, shared by questions of the same moment) ─ has it ─▶ its state
+//! squeue (all jobs of the user, shared by questions of the same moment, asked anew for younger jobs) ─ has it ─▶ its state
 //!     └ has it not ─ squeue --jobs=ID ─ has it ────────▶ its state
 //!                       └ "Invalid job id" ─ sacct ─ an end ─▶ ended, with the cause
 //!                                               └ nothing, or no accounting ─▶ gone
@@ -54,13 +54,16 @@ struct Kept {
 }
 
 impl Answers {
-    /// All jobs of the launcher's user; asked for once by all who ask at the same time.
+    /// All jobs of the launcher's user; asked for once by all who ask at the same time. An answer from before this question
+    /// serves only when it has all of these: jobs may be younger than it, and one more answer tells of them together.
     async fn all(
         &self,
         at: &Cluster,
         context: &HostContext,
         cluster: Option<&str>,
+        ids: &[&str],
     ) -> Result<Arc<BTreeMap<String, JobReport>>, HostError> {
+        let asked = Instant::now();
         let mut about = environment(at, context);
         // The mark is another one for each call.
         about.retain(|_, value| context.mark.is_empty() || *value != context.mark);
@@ -74,7 +77,11 @@ impl Answers {
             Arc::clone(slots.entry(key).or_default())
         };
         let mut kept = slot.lock().await;
-        if let Some(kept) = kept.as_ref().filter(|kept| kept.at.elapsed() < SHARED) {
+        let serves = |kept: &&Kept| {
+            let has_all = || ids.iter().all(|id| kept.rows.contains_key(*id));
+            kept.at.elapsed() < SHARED && (kept.at >= asked || has_all())
+        };
+        if let Some(kept) = kept.as_ref().filter(serves) {
             return Ok(Arc::clone(&kept.rows));
         }
         let began = Instant::now();
@@ -168,7 +175,7 @@ async fn of_cluster(
     cluster: Option<&str>,
     ids: &[&str],
 ) -> Result<BTreeMap<String, JobReport>, HostError> {
-    let all = answers.all(at, context, cluster).await?;
+    let all = answers.all(at, context, cluster, ids).await?;
     let mut reports: BTreeMap<String, JobReport> =
         ids.iter().filter_map(|id| Some(((*id).to_owned(), all.get(*id)?.clone()))).collect();
     let missing: Vec<&str> = ids.iter().copied().filter(|id| !all.contains_key(*id)).take(SINGLE).collect();

@@ -379,6 +379,22 @@ async fn templates_that_ask_together_share_one_question() {
 }
 
 #[tokio::test]
+async fn jobs_that_are_younger_than_the_last_answer_cost_one_question_together() {
+    let fake = Fake::new(&[(
+        "squeue",
+        "for i in $(seq 1 $(wc -l < \"${0%/*}/calls\" | sed 's/1/3/;s/2/60/')); do echo \"$i|PENDING|0|0||N/A|N/A|Priority|\"; done",
+    )]);
+    let slurm = Slurm::new("slurm", Cluster::default());
+    let ask = async |last: u32| {
+        let ids: Vec<String> = (1..=last).map(|id| id.to_string()).collect();
+        let context = fake.context(Duration::from_secs(10));
+        slurm.call("status", json!({"job_ids": ids}), &context).await.unwrap().as_object().unwrap().len()
+    };
+    assert_eq!((ask(3).await, ask(2).await, fake.calls().lines().count()), (3, 2, 1));
+    assert_eq!((ask(60).await, fake.calls().lines().count()), (60, 2), "{}", fake.calls());
+}
+
+#[tokio::test]
 async fn jobs_are_found_by_tag_and_a_failed_look_says_nothing() {
     let rows = format!(
         "echo '12|PENDING|2026-01-01T10:00:01|{ID}|'; echo '7|CANCELLED|2026-01-01T10:00:00|{ID}|'; echo '5|RUNNING|2026-01-01T09:00:00|{ID}x|'"
