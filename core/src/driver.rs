@@ -17,17 +17,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, error, info, warn};
-use wharf_protocol::api::HistoryEntry;
 use wharf_protocol::monitor::{Incarnation, LauncherSays, LinkClaim, Resume, Welcome};
 use wharf_protocol::signed::Purpose;
 use wharf_protocol::{SessionId, Time};
 
+use crate::changes::{history, purge_changes};
 use crate::fence::{Fence, fence};
 use crate::hook::{HookError, JobReport};
 use crate::inner::{Handle, Inner, View};
 use crate::launcher::{LinkId, Refusal};
 use crate::link::ControlLink;
-use crate::record::{LinkState, Record, Stage, Tombstone};
+use crate::record::{LinkState, Record, Stage};
 use crate::requests;
 use crate::state::{Due, Effect, Event, Session, step};
 use crate::store::{Change, StoreError};
@@ -492,44 +492,6 @@ impl Driver {
         self.publish.send_modify(|view| view.gone = true);
         debug!("its driver goes");
         Ok(Purged::Done)
-    }
-}
-
-/// What a purge writes: the deletion, and a tombstone where there is something to remember.
-pub(crate) fn purge_changes(record: &Record, now: Time) -> Vec<Change> {
-    let over = record.is_ended() || record.wish.is_some();
-    let mut changes = vec![Change::Purge(record.id.clone())];
-    if over || !record.withdrawn.is_empty() {
-        changes.push(Change::Tombstone(Tombstone {
-            id: record.id.clone(),
-            over,
-            withdrawn: record.withdrawn.clone(),
-            at: now,
-            // Longer than any credential is valid: see `requests::credential`.
-            until: now.after(record.rules.queue).after(Duration::from_secs(100 * 24 * 3600)),
-        }));
-    }
-    changes
-}
-
-/// A line of history.
-pub(crate) fn history(
-    id: &SessionId,
-    at: Time,
-    event: &str,
-    actor: &str,
-    detail: &str,
-    trace: Option<String>,
-) -> Change {
-    Change::History {
-        id: id.clone(),
-        entry: HistoryEntry {
-            at,
-            event: event.to_owned(),
-            actor: actor.to_owned(),
-            detail: detail.to_owned(),
-            trace_id: trace,
-        },
     }
 }
 

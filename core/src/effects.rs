@@ -11,7 +11,8 @@ use wharf_protocol::monitor::LauncherSays;
 use wharf_protocol::{SessionId, Time, TraceId};
 
 use crate::breaker;
-use crate::driver::{Command, Driver, Mail, history};
+use crate::changes::history;
+use crate::driver::{Command, Driver, Mail};
 use crate::ending;
 use crate::enrolment;
 use crate::hook::{Found, Hook, HookAnswer, HookCall, HookError, HookErrorKind, HookRun, MonitorInRequest};

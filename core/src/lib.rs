@@ -14,6 +14,7 @@ pub mod actor;
 pub mod admission;
 pub mod backend;
 mod breaker;
+mod changes;
 pub mod clock;
 mod driver;
 mod effects;

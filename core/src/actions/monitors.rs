@@ -11,7 +11,8 @@ use wharf_protocol::SessionId;
 use wharf_protocol::monitor::{Credential, Hello, LinkClaim, MonitorSays, Snapshot, Welcome};
 use wharf_protocol::signed::Purpose;
 
-use crate::driver::{Command, history};
+use crate::changes::history;
+use crate::driver::Command;
 use crate::launcher::{Admitted, Launcher, LinkId, Refusal};
 use crate::link::ControlLink;
 use crate::record::{JobRecord, Record, Rules, Stage};

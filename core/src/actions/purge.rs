@@ -7,7 +7,8 @@ use wharf_protocol::{ErrorCode, Problem, SessionId};
 
 use super::{Target, from_store};
 use crate::actor::{Actor, Verb};
-use crate::driver::{Command, Purged, purge_changes};
+use crate::changes::purge_changes;
+use crate::driver::{Command, Purged};
 use crate::inner::{Handle, View};
 use crate::launcher::Launcher;
 use crate::record::Stage;

@@ -356,7 +356,7 @@ pub(super) fn purge(world: &World, design: &Design) -> Option<Move> {
         // A stopped monitor does not answer, though its link is there.
         next.left.faults -= 1;
     }
-    let changes = crate::driver::purge_changes(&kept.record(pattern(design)), now());
+    let changes = crate::changes::purge_changes(&kept.record(pattern(design)), now());
     let over = changes
         .iter()
         .any(|change| matches!(change, crate::store::Change::Tombstone(tombstone) if tombstone.over));

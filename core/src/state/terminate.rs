@@ -82,10 +82,12 @@ impl Work {
             Stage::Pending { .. } => Mode::Stop,
             Stage::Ended { .. } => return,
         };
-        let failed = match due {
-            Due::Acknowledge => self.connected() && !self.step.session.acknowledged,
-            Due::Grace => self.connected(),
-            Due::Back => !self.connected() && mode == Mode::Kill,
+        let late = "the monitor did not end it in time; the terminate hook has to";
+        let why = match due {
+            Due::Acknowledge => (self.connected() && !self.step.session.acknowledged).then_some(late),
+            Due::Grace => self.connected().then_some(late),
+            Due::Back => (!self.connected() && mode == Mode::Kill)
+                .then_some("the monitor's link stays lost; the terminate hook has to end it"),
             Due::Retry
             | Due::Find
             | Due::Register
@@ -93,23 +95,10 @@ impl Work {
             | Due::Lifetime
             | Due::Idle
             | Due::Share
-            | Due::Limit => false,
+            | Due::Limit => None,
         };
         // Without a job id there is nothing that a hook could name; the monitor is told when it returns.
-        if failed && (mode == Mode::Stop || self.step.session.record.job.is_some()) {
-            let why = match due {
-                Due::Back => "the monitor's link stays lost; the terminate hook has to end it",
-                Due::Acknowledge
-                | Due::Grace
-                | Due::Retry
-                | Due::Find
-                | Due::Register
-                | Due::Queue
-                | Due::Lifetime
-                | Due::Idle
-                | Due::Share
-                | Due::Limit => "the monitor did not end it in time; the terminate hook has to",
-            };
+        if let Some(why) = why.filter(|_| mode == Mode::Stop || self.step.session.record.job.is_some()) {
             self.note("terminate_fallback", "launcher", why);
             self.run_hook(mode);
         }
