@@ -27,6 +27,7 @@ mod limits;
 mod list;
 mod logs;
 mod page;
+mod page_applications;
 mod params;
 mod pools;
 mod purge;

@@ -2,8 +2,6 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,7 +9,7 @@ use wharf_tests::templates::{END, FIND, QUEUE, STATUS};
 use wharf_tests::websocket::WebSocket;
 use wharf_tests::{Browser, Launcher, Look, Probe, Template, until};
 
-const SOON: Duration = Duration::from_secs(20);
+pub(super) const SOON: Duration = Duration::from_secs(20);
 const ROWS: &str = "return document.querySelector('.xterm-rows')?.textContent.includes(arguments[0])";
 const QUIET: &str = "return document.querySelector('.terminal-state')?.textContent === '' && \
      document.querySelector('.xterm-rows') !== null";
@@ -41,7 +39,7 @@ fn address(launcher: &Launcher) -> String {
 }
 
 /// A browser whose owner has followed the address of `wharf login`.
-fn signed_in(launcher: &Launcher, look: Look) -> Browser {
+pub(super) fn signed_in(launcher: &Launcher, look: Look) -> Browser {
     let browser = Browser::start(look);
     let address = address(launcher);
     browser.go(&address);
@@ -57,12 +55,12 @@ fn signed_in(launcher: &Launcher, look: Look) -> Browser {
     browser
 }
 
-fn place(browser: &Browser, place: &str) {
+pub(super) fn place(browser: &Browser, place: &str) {
     browser.script("location.hash = arguments[0]", &[json!(place)]);
 }
 
 /// No serious finding on the screen that is shown, and a picture of it.
-fn looked_at(browser: &Browser, name: &str) {
+pub(super) fn looked_at(browser: &Browser, name: &str) {
     browser.picture(name);
     let barriers = browser.barriers();
     assert!(barriers.is_empty(), "{name}:\n{barriers}");
@@ -323,102 +321,4 @@ fn a_page_inside_a_session_cannot_act_with_its_viewers_rights() {
     let sessions = launcher.http().get("/sessions?state=pending,running,ended").expect(200);
     let items = sessions["items"].as_array().map_or(&[][..], Vec::as_slice);
     assert_eq!(items.iter().map(|one| &one["id"]).collect::<Vec<&Value>>(), [&json!(id)], "{sessions}");
-}
-
-#[test]
-fn a_desktop_shows_a_window_and_takes_clicks_and_keys() {
-    let launcher = Launcher::start();
-    let id = launcher.run_session("desktop", &[]);
-    let browser = signed_in(&launcher, Look::DESK);
-    place(&browser, &format!("#/s/{id}"));
-    browser.press("Open the desktop");
-    let window = "const canvas = document.querySelector('.desktop-place canvas'); if (!canvas || canvas.width < 2) return false;\
-         const data = new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer);\
-         const white = data.filter((one) => one === 0xffffffff).length; return white > 20000 && white";
-    let before = browser.until("a window is on the desktop", SOON, window, &[]);
-    browser.picture("desktop");
-    let seen = launcher.home().path().join("seen");
-    // A click into the window gives it the keyboard; its shell may still be starting.
-    let middle = "const canvas = document.querySelector('.desktop-place canvas'), box = canvas.getBoundingClientRect();\
-         const data = new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer);\
-         let [x, y, count] = [0, 0, 0];\
-         data.forEach((one, at) => { if (one === 0xffffffff) { x += at % canvas.width; y += Math.floor(at / canvas.width); count += 1; } });\
-         return [box.x + x / count * box.width / canvas.width, box.y + y / count * box.height / canvas.height]";
-    let at = browser.script(middle, &[]);
-    let (x, y) = (at[0].as_f64().expect("a place"), at[1].as_f64().expect("a place"));
-    until("the window takes what is typed", SOON, || {
-        browser.click_at(x, y, 0);
-        browser.types(&format!("touch {}\n", seen.display()));
-        Probe::when(seen.exists(), (), || "nothing".to_owned())
-    });
-    // A click on the background opens the window manager's menu.
-    let at = browser.script("const box = document.querySelector('.desktop-place canvas').getBoundingClientRect(); return [box.x + box.width - 30, box.y + box.height - 30]", &[]);
-    let (x, y) = (at[0].as_f64().expect("a place"), at[1].as_f64().expect("a place"));
-    browser.click_at(x, y, 2);
-    let menu = "const canvas = document.querySelector('.desktop-place canvas');\
-         const data = new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer);\
-         return data.filter((one) => one === 0xffffffff).length !== arguments[0]";
-    browser.until("the background's menu", SOON, menu, &[before]);
-    browser.picture("desktop-menu");
-    assert_eq!(browser.script("return violations", &[]), json!([]));
-    let outcome = launcher.http().post(&format!("/sessions/{id}/terminate?wait=15s"), &json!({})).expect(200);
-    assert_eq!(outcome["state"], "ended", "{outcome}");
-}
-
-/// JupyterLab in an environment of its own below `target/`, made once; its directory of programs.
-fn jupyterlab() -> PathBuf {
-    let dir = wharf_tests::browser::target().join("jupyter");
-    let ready = dir.join("ready");
-    if !ready.exists() {
-        _ = std::fs::remove_dir_all(&dir);
-        let pip = dir.join("bin/pip");
-        let make: [(&std::ffi::OsStr, &[&str]); 2] = [
-            ("/usr/bin/python3".as_ref(), &["-m", "venv", &dir.to_string_lossy()]),
-            (pip.as_ref(), &["install", "--quiet", "--no-cache-dir", "jupyterlab==4.*"]),
-        ];
-        for (program, arguments) in make {
-            let done = Command::new(program).args(arguments).status().expect("python3-venv is installed");
-            assert!(done.success(), "{program:?} {arguments:?}: {done}");
-        }
-        std::fs::write(&ready, "").expect("target/ takes files");
-    }
-    dir.join("bin")
-}
-
-#[test]
-fn jupyterlab_opens_in_a_tab_of_its_own_and_runs_a_cell() {
-    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", jupyterlab().display());
-    let launcher = Launcher::builder().env("PATH", &path).start();
-    let id = launcher.run_session("jupyter", &[]);
-    until("JupyterLab listens", SOON, || {
-        let logs = launcher.http().get(&format!("/sessions/{id}/logs")).text();
-        Probe::when(logs.contains("is running at"), (), || logs.clone())
-    });
-    let browser = signed_in(&launcher, Look::DESK);
-    place(&browser, &format!("#/s/{id}"));
-    browser.press("Open jupyter");
-    browser.newest_window();
-    let card = "const card = document.querySelector('.jp-LauncherCard[data-category=Notebook]'); card?.click(); return card !== null";
-    browser.until("JupyterLab offers a notebook", SOON * 2, card, &[]);
-    let ready = "const cell = document.querySelector('.jp-Notebook .jp-CodeCell .cm-content'); cell?.focus(); \
-         return cell !== null && document.querySelector('.jp-Notebook-ExecutionIndicator[data-status=idle]') !== null";
-    browser.until("its kernel answers over a WebSocket", SOON * 2, ready, &[]);
-    // It moves the focus about while it opens: typed where the focus is, until it is in the cell.
-    let cell = "const cell = document.querySelector('.jp-Notebook .jp-CodeCell .cm-content'); cell.focus(); return cell.innerText.trim()";
-    let output = "return [...document.querySelectorAll('.jp-OutputArea-output')].some((one) => one.innerText.trim() === '42')";
-    until("the cell's output", SOON, || {
-        if browser.script(output, &[]) == true {
-            return Probe::Ready(());
-        }
-        let typed = browser.script(cell, &[]);
-        if typed == "" {
-            browser.types("6*7");
-        } else if typed == "6*7" {
-            browser.presses(&['\u{e008}', '\u{e007}']);
-        }
-        Probe::NotYet(typed.to_string())
-    });
-    browser.picture("jupyterlab");
-    let shown = browser.script("return document.cookie", &[]);
-    assert!(!shown.to_string().contains("wharf"), "{shown}");
 }
