@@ -25,6 +25,7 @@ use crate::changes::{history, purge_changes};
 use crate::fence::{Fence, fence};
 use crate::hook::{HookError, JobReport};
 use crate::inner::{Handle, Inner, View};
+use crate::last_words;
 use crate::launcher::{LinkId, Refusal};
 use crate::link::ControlLink;
 use crate::record::{LinkState, Record, Stage};
@@ -364,6 +365,9 @@ impl Driver {
             info!(event = note.event, actor = note.actor, detail = %note.detail.escape_debug());
         }
         let ended = !self.session.record.is_ended() && step.session.record.is_ended();
+        if last_words::are_wanted(&self.session.record, &step.session.record) {
+            last_words::keep(&self.inner, step.session.record.clone());
+        }
         let visible = changed || step.session.link != self.session.link;
         self.session = step.session;
         if ended && let Stage::Ended { end, .. } = &self.session.record.stage {

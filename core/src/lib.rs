@@ -27,6 +27,7 @@ pub mod filesystem;
 pub mod hook;
 mod inner;
 pub mod keys;
+mod last_words;
 mod launcher;
 pub mod link;
 mod listening;
@@ -47,6 +48,7 @@ pub mod template;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use actions::HookLog;
 pub use inner::{Parts, Settings};
 pub use launcher::{
     Admitted, Entry, FeedItem, Figures, Launcher, LinkId, ListFilter, OpenError, Refusal, Started,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use wharf_tests::events::Following;
 use wharf_tests::launcher::Home;
 use wharf_tests::websocket::WebSocket;
 use wharf_tests::{Dockerd, Launcher, Probe, Template, until, wait};
@@ -235,6 +236,40 @@ end";
     engine.run(&["start", &id]).exits(0);
     launcher.await_reappeared(&id, SOON);
     assert_eq!(launcher.terminate(&id, "15s")["end"]["cause"], "terminated");
+}
+
+/// The container's own words are the monitor's: here that it reaches no launcher, since its addresses are wrong at first.
+#[test]
+fn what_a_container_says_is_followed_while_pending_and_kept_when_its_monitor_never_comes() {
+    let engine = Dockerd::start();
+    let launcher = site(&engine, "", SLOW_START);
+    let pending = |command: &[&str]| {
+        let id = launcher.start_session(&body("site", "busybox", command));
+        await_container(&engine, &id, "created");
+        let addresses = launcher.data().join("sessions").join(&id).join("mount/addresses");
+        let right = std::fs::read(&addresses).expect("it was written");
+        std::fs::write(&addresses, "unix:/run/wharf/nowhere\n").expect("our own directory");
+        let mut following = Following::open(&launcher.http(), &format!("/sessions/{id}/logs?follow=true"));
+        let told = following.read_until(SOON, |text| text.contains("no launcher is reached"));
+        assert!(told, "{}", following.seen());
+        (id, addresses, right, following)
+    };
+    let (_, addresses, right, mut following) = pending(&["sh", "-c", "echo first; sleep 2; echo last"]);
+    std::fs::write(&addresses, right).expect("our own directory");
+    assert!(following.ends(Duration::from_secs(60)), "{}", following.seen());
+    let seen = following.seen().replace("\r\n", "\n");
+    assert!(seen.ends_with(")\nfirst\nlast\n"), "{seen}");
+    assert_eq!(seen.matches("no launcher is reached").count(), 1, "{seen}");
+    await_no_container(&engine);
+
+    let (id, _, _, mut following) = pending(&["true"]);
+    engine.run(&["kill", &id]).exits(0);
+    assert_eq!(launcher.await_ended(&id, SOON)["end"]["cause"], "never_registered");
+    await_no_container(&engine);
+    assert!(following.ends(SOON), "{}", following.seen());
+    let said = launcher.http().get(&format!("/sessions/{id}/logs")).text();
+    assert!(said.contains("no launcher is reached"), "{said}");
+    assert_eq!(following.seen(), said);
 }
 
 #[test]

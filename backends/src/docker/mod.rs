@@ -17,6 +17,7 @@ mod engine;
 mod events;
 mod exec;
 mod images;
+mod logs;
 mod podman;
 mod policy;
 mod sights;
@@ -73,7 +74,7 @@ const FUNCTIONS: &[HostFunction] = &[
     HostFunction {
         name: "logs",
         writes: false,
-        doc: "What a container's first process printed; {id, tail?} → {text}.",
+        doc: "What a container's first process printed, the end of it or what came since; {id, tail?, after?} → {text, next?}.",
     },
     HostFunction {
         name: "exec",
@@ -161,7 +162,7 @@ impl HostModule for Docker {
             "start" => within(context, containers::start(engine, &read(arguments)?)).await,
             "inspect" => within(context, containers::inspect(engine, &read(arguments)?)).await,
             "list" => within(context, containers::list(engine, &read(arguments)?)).await,
-            "logs" => within(context, containers::logs(engine, &read(arguments)?)).await,
+            "logs" => within(context, logs::logs(engine, &read(arguments)?)).await,
             "stats" => within(context, sights::stats(engine, &read(arguments)?)).await,
             "networks" => within(context, sights::networks(engine, context)).await,
             "exec" => within(context, exec::exec(engine, read(arguments)?)).await,

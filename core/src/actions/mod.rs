@@ -3,6 +3,7 @@
 
 mod administration;
 mod enter;
+mod following;
 mod list;
 mod logs;
 mod monitors;
@@ -29,7 +30,8 @@ use crate::store::StoreError;
 use crate::streams::Change;
 use crate::telling::Word;
 
-pub(crate) use logs::keep_logs;
+pub use following::HookLog;
+pub(crate) use logs::{keep_hook_logs, keep_logs};
 pub(crate) use passes::Ticket;
 
 /// A session that was found: live with its driver, or ended.
