@@ -27,6 +27,7 @@ use crate::hook::{HookError, JobReport};
 use crate::inner::{Handle, Inner, View};
 use crate::last_words;
 use crate::launcher::{LinkId, Refusal};
+use crate::leftover::Duty;
 use crate::link::ControlLink;
 use crate::record::{LinkState, Record, Stage};
 use crate::requests;
@@ -483,8 +484,14 @@ impl Driver {
             }
         }
         let now = self.inner.clock.now();
-        self.inner.store.commit(purge_changes(&self.session.record, now)).await?;
+        let left = Duty::of(&self.inner, &self.session.record);
+        let mut changes = purge_changes(&self.session.record, now);
+        changes.extend(left.as_ref().map(Duty::noted));
+        self.inner.store.commit(changes).await?;
         info!(event = "purged");
+        if let Some(left) = left {
+            tokio::spawn(left.fulfil(Arc::clone(&self.inner)));
+        }
         if let Some(prepare) = self.running.prepare.take() {
             prepare.cancel();
         }

@@ -29,6 +29,7 @@ mod inner;
 pub mod keys;
 mod last_words;
 mod launcher;
+mod leftover;
 pub mod link;
 mod listening;
 #[cfg(all(test, feature = "testing"))]

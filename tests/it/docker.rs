@@ -288,6 +288,77 @@ fn killed_between_create_and_start_the_launcher_ends_with_exactly_one_container(
     assert_eq!(session["job"]["id"], id);
 }
 
+/// Purged while nobody knows what became of the submit: nothing is asked and nothing touched, and what was made and never
+/// started is gone in the end, whatever happens to launcher and engine meanwhile.
+#[test]
+fn a_container_that_was_made_and_never_started_does_not_outlive_its_purged_session() {
+    let mut engine = Dockerd::start();
+    let find = "function hooks.find(req) host.fail('unavailable', 'not now') end";
+    let toml = "[timeouts]\nsubmit = \"5s\"\nsettle = \"2s\"\n";
+    let mut launcher = site(&engine, toml, &format!("{SLOW_START}\n{find}"));
+    let cut_off = |launcher: &mut Launcher| {
+        let id = launcher.start_session(&body("site", "busybox", &["sleep", "1000"]));
+        await_container(&engine, &id, "created");
+        launcher.kill9();
+        launcher.restart();
+        launcher.await_session(&id, "is looked for", SOON, |session| session["phase"] == "unknown");
+        assert_eq!(launcher.http().post(&format!("/sessions/{id}/purge"), &json!({})).status, 204);
+        launcher.http().get(&format!("/sessions/{id}")).problem(404, "unknown_session");
+        assert_eq!(engine.containers(), [format!("{id} busybox created")]);
+        id
+    };
+    cut_off(&mut launcher);
+    await_no_container(&engine);
+
+    // One that somebody starts is a session again, and stays.
+    let id = cut_off(&mut launcher);
+    engine.run(&["start", &id]).exits(0);
+    launcher.await_reappeared(&id, SOON);
+    wait::never("it is taken for a leftover", Duration::from_secs(8), || {
+        let there = engine.containers();
+        (there != [format!("{id} busybox running")]).then(|| format!("{there:?}"))
+    });
+    assert_eq!(launcher.terminate(&id, "15s")["end"]["cause"], "terminated");
+    await_no_container(&engine);
+
+    // Neither launcher nor engine are there when it is time.
+    cut_off(&mut launcher);
+    launcher.kill9();
+    engine.kill9();
+    launcher.restart();
+    until("the engine is missed", SOON, || {
+        let backends = launcher.http().get("/backends").text();
+        Probe::when(backends.contains("cannot be reached"), (), || backends)
+    });
+    engine.restart();
+    until("the container is gone", Duration::from_secs(40), || {
+        let left = engine.containers();
+        Probe::when(left.is_empty(), (), || format!("{left:?}"))
+    });
+}
+
+/// Purged in the middle of its submit, which goes on: the job starts, and its session is back.
+#[test]
+fn a_session_purged_between_create_and_start_comes_back_with_its_one_container() {
+    let engine = Dockerd::start();
+    let launcher = site(&engine, "[timeouts]\nsubmit = \"5s\"\nsettle = \"1s\"\n", SLOW_START);
+    let id = launcher.start_session(&body("site", "busybox", &["sleep", "1000"]));
+    await_container(&engine, &id, "created");
+    assert_eq!(launcher.http().post(&format!("/sessions/{id}/purge"), &json!({})).status, 204);
+    launcher.await_reappeared(&id, SOON);
+    assert_eq!(engine.containers(), [format!("{id} busybox running")]);
+    // Ended in the middle of it, nothing is left.
+    let other = launcher.start_session(&body("site", "busybox", &["sleep", "1000"]));
+    until("the other one's container is made", SOON, || {
+        let there = engine.containers();
+        Probe::when(there.contains(&format!("{other} busybox created")), (), || format!("{there:?}"))
+    });
+    launcher.http().post(&format!("/sessions/{other}/terminate"), &json!({})).expect(202);
+    assert_eq!(launcher.await_ended(&other, SOON)["end"]["cause"], "terminated");
+    assert_eq!(launcher.terminate(&id, "15s")["end"]["cause"], "terminated");
+    await_no_container(&engine);
+}
+
 #[test]
 fn killed_after_the_start_and_during_the_remove_the_launcher_tells_the_truth() {
     let engine = Dockerd::start();

@@ -230,6 +230,22 @@ pub(super) async fn remove(engine: &Engine, one: &One) -> Result<Value, HostErro
     Ok(json!({}))
 }
 
+/// Removes a session's container that was made and never started. Without force: one that begins meanwhile is refused by
+/// the engine, and stays.
+pub(super) async fn forget(engine: &Engine, session: &SessionId) -> Result<(), HostError> {
+    let Some(container) = own(engine, session).await? else { return Ok(()) };
+    if container.state() != Some(ContainerStateStatusEnum::CREATED) {
+        return Ok(());
+    }
+    let client = engine.client().await?;
+    let options = RemoveContainerOptions { v: true, ..Default::default() };
+    match client.remove_container(&container.id, Some(options)).await {
+        Ok(()) => Ok(()),
+        Err(error) if is_gone(&error) || status(&error) == Some(409) => Ok(()),
+        Err(error) => Err(engine.told("the container cannot be removed", error)),
+    }
+}
+
 /// Kills and removes, and returns when it is gone.
 async fn end(engine: &Engine, id: &str) -> Result<(), HostError> {
     let client = engine.client().await?;

@@ -31,6 +31,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use wharf_core::backend::{Backend, Heard, HostContext, HostError, HostFunction, HostModule};
 use wharf_core::hook::HookErrorKind;
+use wharf_protocol::SessionId;
 
 use arguments::read;
 pub use engine::{Address, Tls};
@@ -128,6 +129,10 @@ impl Backend for Docker {
 
     fn module(&self) -> Option<Arc<dyn HostModule>> {
         Some(Arc::new(self.clone()))
+    }
+
+    async fn forget(&self, session: &SessionId) -> Result<(), String> {
+        containers::forget(&self.engine, session).await.map_err(|error| error.message)
     }
 
     async fn watch(&self, heard: &mpsc::UnboundedSender<Heard>) {
