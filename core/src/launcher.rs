@@ -264,9 +264,11 @@ impl Launcher {
 
     /// Hands every linked monitor a new credential and the keys that are good now.
     fn renew_credentials(&self) {
-        for (_, handle) in self.inner.handles() {
+        self.inner.sessions.each::<(), ()>(|(_, handle)| {
+            // A session that has just ended needs none.
             let _ = handle.mail.send(crate::driver::Command::Renew);
-        }
+            None
+        });
     }
 
     /// Waits for hooks under way, at most so long. Sessions are not touched: what is not done then is taken up

@@ -79,12 +79,12 @@ impl Duty {
         tokio::time::sleep(self.due.since(inner.clock.now())).await;
         let mut pause = PAUSES.0;
         // Back meanwhile: then it is no longer forgotten.
-        while inner.handle(&self.session).is_none() {
+        while inner.sessions.get(&self.session).is_none() {
             let Some(backend) = self.backend(&inner) else { break };
             match backend.forget(&self.session).await {
                 Ok(()) => break,
                 Err(error) => {
-                    debug!(id = %self.session, error, "what a purged session left cannot be removed yet")
+                    debug!(id = %self.session, error, "what a purged session left cannot be removed yet");
                 }
             }
             tokio::select! {

@@ -21,9 +21,9 @@ use super::Target;
 use super::logs::{ask, tail_of};
 use crate::actor::{Actor, Verb};
 use crate::hook::Logs;
-use crate::inner::Handle;
 use crate::last_words;
 use crate::launcher::{Launcher, WaitFor};
+use crate::registry::Handle;
 
 /// Between two looks at a file.
 const LOOK: Duration = Duration::from_millis(500);
