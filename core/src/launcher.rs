@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use wharf_protocol::api::{Role, SessionEvent};
+use wharf_protocol::api::Role;
 use wharf_protocol::monitor::LinkClaim;
 use wharf_protocol::{Problem, Session, SessionId, State};
 
@@ -148,8 +148,8 @@ pub enum FeedItem {
     Event {
         /// Opaque.
         id: String,
-        /// What happened.
-        event: SessionEvent,
+        /// What happened: a [`wharf_protocol::api::SessionEvent`] as JSON, shared by all who listen.
+        event: Arc<str>,
     },
     /// What was asked for is too old or unknown: start over, then live.
     Reset {
