@@ -24,10 +24,13 @@ use wharf_protocol::{SessionId, Time};
 use crate::changes::{history, purge_changes};
 use crate::fence::{Fence, fence};
 use crate::hook::{HookError, JobReport};
-use crate::inner::{Handle, Inner, View};
+use crate::inner::Inner;
+use crate::last_words;
 use crate::launcher::{LinkId, Refusal};
+use crate::leftover::Duty;
 use crate::link::ControlLink;
 use crate::record::{LinkState, Record, Stage};
+use crate::registry::{Handle, View};
 use crate::requests;
 use crate::state::{Due, Effect, Event, Session, step};
 use crate::store::{Change, StoreError};
@@ -102,7 +105,7 @@ pub(crate) fn start(inner: &Arc<Inner>, record: Record) -> Option<Handle> {
     };
     let (publish, window) = watch::channel(view);
     let handle = Handle { mail: mail.clone(), view: window };
-    if !inner.enlist(&record.id, handle.clone()) {
+    if !inner.sessions.enter(&record.id, handle.clone()) {
         return None;
     }
     let span = tracing::info_span!("session", id = %record.id);
@@ -192,7 +195,7 @@ impl Driver {
 
     /// Leaves the registry; mail that came too late is dropped, and who waits for an answer looks again.
     fn close(mut self) {
-        self.inner.discharge(self.id());
+        self.inner.sessions.leave(self.id());
         self.inbox.close();
     }
 
@@ -364,6 +367,9 @@ impl Driver {
             info!(event = note.event, actor = note.actor, detail = %note.detail.escape_debug());
         }
         let ended = !self.session.record.is_ended() && step.session.record.is_ended();
+        if last_words::are_wanted(&self.session.record, &step.session.record) {
+            last_words::keep(&self.inner, step.session.record.clone());
+        }
         let visible = changed || step.session.link != self.session.link;
         self.session = step.session;
         if ended && let Stage::Ended { end, .. } = &self.session.record.stage {
@@ -479,15 +485,21 @@ impl Driver {
             }
         }
         let now = self.inner.clock.now();
-        self.inner.store.commit(purge_changes(&self.session.record, now)).await?;
+        let left = Duty::of(&self.inner, &self.session.record);
+        let mut changes = purge_changes(&self.session.record, now);
+        changes.extend(left.as_ref().map(Duty::noted));
+        self.inner.store.commit(changes).await?;
         info!(event = "purged");
+        if let Some(left) = left {
+            tokio::spawn(left.fulfil(Arc::clone(&self.inner)));
+        }
         if let Some(prepare) = self.running.prepare.take() {
             prepare.cancel();
         }
         if let Some((_, link)) = self.link.take() {
             link.close();
         }
-        self.inner.discharge(self.id());
+        self.inner.sessions.leave(self.id());
         self.inner.feed.publish(self.id(), None);
         self.publish.send_modify(|view| view.gone = true);
         debug!("its driver goes");

@@ -27,7 +27,9 @@ pub mod filesystem;
 pub mod hook;
 mod inner;
 pub mod keys;
+mod last_words;
 mod launcher;
+mod leftover;
 pub mod link;
 mod listening;
 #[cfg(all(test, feature = "testing"))]
@@ -37,6 +39,7 @@ mod placing;
 mod poller;
 pub mod random;
 pub mod record;
+mod registry;
 pub mod reports;
 mod requests;
 pub mod state;
@@ -48,6 +51,7 @@ pub mod template;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use actions::HookLog;
 pub use inner::{Parts, Settings};
 pub use launcher::{
     Admitted, Entry, FeedItem, Figures, Launcher, LinkId, ListFilter, OpenError, Refusal, Started,

@@ -163,7 +163,8 @@ fn an_image_is_brought_and_a_desktop_and_a_notebook_in_containers_are_used() {
     browser.fill("#field-image", &image);
     browser.fill("#field-network", "none");
     let id = press_start(&browser);
-    let far = "return document.querySelector('.session-head')?.innerText.match(/[1-9][0-9]* of [0-9]+ MB/)?.[0]";
+    let far =
+        "return document.querySelector('.session-head')?.innerText.match(/[1-9][0-9]* of [0-9]+ MB/)?.[0]";
     browser.until("how far the image is", SOON, far, &[]);
     looked_at(&browser, "docker-pending");
     slow.throttle(0);

@@ -57,7 +57,9 @@ impl Images {
     pub fn also(&self, template: &str, image: &str) {
         let context = Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates").join(template);
         let context = context.to_string_lossy();
-        self.engine.run_within(&[&BUILD_ARGS, ["--tag", image, &context].as_slice()].concat(), BUILD).exits(0);
+        self.engine
+            .run_within(&[&BUILD_ARGS, ["--tag", image, &context].as_slice()].concat(), BUILD)
+            .exits(0);
     }
 
     /// Puts an image of so many bytes into a registry alone; its name there.

@@ -176,7 +176,9 @@ fn outlook(output: &Output, session: &Session) -> String {
     let mut parts: Vec<String> = Some(word(session)).filter(|word| !word.is_empty()).into_iter().collect();
     if let Some(job) = &session.job {
         let (place, at) = match session.state {
-            State::Pending => (job.position, job.starts_at.map(|at| format!("expected {}", when(output, at)))),
+            State::Pending => {
+                (job.position, job.starts_at.map(|at| format!("expected {}", when(output, at))))
+            }
             State::Running => (None, job.ends_at.map(|at| format!("ends {}", when(output, at)))),
             State::Ended => (None, None),
         };

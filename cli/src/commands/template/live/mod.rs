@@ -18,12 +18,12 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use wharf_core::clock::{Clock as _, SystemClock};
 use wharf_hooks::bench::Bench;
+use wharf_protocol::api::TerminateRequest;
 use wharf_protocol::template::{LiveReport, LiveStep, StepResult};
 use wharf_protocol::{Session, Time};
-use wharf_protocol::api::TerminateRequest;
 
-use super::{Context, failure};
 use super::test::{indented, mark, replace};
+use super::{Context, failure};
 use crate::args::Format;
 use crate::args::admin::TemplateTest;
 use crate::assemble::{AssembleError, Assembled, Plan, assemble};

@@ -9,8 +9,8 @@ use wharf_protocol::api::ExecRequest;
 use wharf_protocol::template::StepResult;
 use wharf_protocol::{Link, SessionId, State, StoppedBy};
 
-use super::look::{ALIVE, BULK, HELLO, LATE, LOOK, Live, QUEUE, Step, processes, words};
 use super::Report;
+use super::look::{ALIVE, BULK, HELLO, LATE, LOOK, Live, QUEUE, Step, processes, words};
 use crate::args::admin::TemplateTest;
 use crate::client::Client;
 use crate::commands::template::failure;
