@@ -47,6 +47,7 @@ pub mod template;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use actions::Passed;
 pub use inner::{Parts, Settings};
 pub use launcher::{
     Admitted, Entry, FeedItem, Figures, Launcher, LinkId, ListFilter, OpenError, Refusal, Started,

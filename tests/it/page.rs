@@ -1,7 +1,5 @@
 //! The web page in a real browser: from the form to the terminal, over a restart, by a link, and against a hostile page.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -9,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wharf_tests::templates::{END, FIND, QUEUE, STATUS};
 use wharf_tests::websocket::WebSocket;
-use wharf_tests::{Browser, Launcher, Look, Probe, Template, until};
+use wharf_tests::{Browser, Launcher, Look, Probe, Template, application, until};
 
 const SOON: Duration = Duration::from_secs(20);
 const ROWS: &str = "return document.querySelector('.xterm-rows')?.textContent.includes(arguments[0])";
@@ -35,7 +33,7 @@ fn batch() -> Template {
         )
 }
 
-fn address(launcher: &Launcher) -> String {
+pub(crate) fn address(launcher: &Launcher) -> String {
     let login = launcher.cli(&["login", "--output", "json"]).json();
     login["url"].as_str().expect("an address").to_owned()
 }
@@ -57,7 +55,7 @@ fn signed_in(launcher: &Launcher, look: Look) -> Browser {
     browser
 }
 
-fn place(browser: &Browser, place: &str) {
+pub(crate) fn place(browser: &Browser, place: &str) {
     browser.script("location.hash = arguments[0]", &[json!(place)]);
 }
 
@@ -272,27 +270,9 @@ window.attack = async (id) => {
 };
 </script>"#;
 
-/// An application that serves that page at every path, and the port it is at.
-fn hostile() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            _ = stream.read(&mut [0; 16 << 10]);
-            _ = write!(
-                stream,
-                "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nService-Worker-Allowed: /\r\nContent-Length: {}\r\n\
-                 Connection: close\r\n\r\n{HOSTILE}",
-                HOSTILE.len()
-            );
-        }
-    });
-    port
-}
-
 #[test]
 fn a_page_inside_a_session_cannot_act_with_its_viewers_rights() {
-    let port = hostile();
+    let port = application::page(HOSTILE);
     let toml = format!("[connect.web]\nkind = \"http\"\nport = {port}\n");
     let launcher = Launcher::with(&Template::working("app").toml(&toml));
     let id = launcher.run_session("app", &[]);
@@ -366,7 +346,7 @@ fn a_desktop_shows_a_window_and_takes_clicks_and_keys() {
 }
 
 /// JupyterLab in an environment of its own below `target/`, made once; its directory of programs.
-fn jupyterlab() -> PathBuf {
+pub(crate) fn jupyterlab() -> PathBuf {
     let dir = wharf_tests::browser::target().join("jupyter");
     let ready = dir.join("ready");
     if !ready.exists() {
@@ -385,19 +365,16 @@ fn jupyterlab() -> PathBuf {
     dir.join("bin")
 }
 
-#[test]
-fn jupyterlab_opens_in_a_tab_of_its_own_and_runs_a_cell() {
-    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", jupyterlab().display());
-    let launcher = Launcher::builder().env("PATH", &path).start();
-    let id = launcher.run_session("jupyter", &[]);
+/// Waits until a session's JupyterLab does.
+pub(crate) fn listens(launcher: &Launcher, id: &str) {
     until("JupyterLab listens", SOON, || {
         let logs = launcher.http().get(&format!("/sessions/{id}/logs")).text();
         Probe::when(logs.contains("is running at"), (), || logs.clone())
     });
-    let browser = signed_in(&launcher, Look::DESK);
-    place(&browser, &format!("#/s/{id}"));
-    browser.press("Open jupyter");
-    browser.newest_window();
+}
+
+/// Opens a notebook in the JupyterLab that is shown, and runs a cell.
+pub(crate) fn runs_a_cell(browser: &Browser) {
     let card = "const card = document.querySelector('.jp-LauncherCard[data-category=Notebook]'); card?.click(); return card !== null";
     browser.until("JupyterLab offers a notebook", SOON * 2, card, &[]);
     let ready = "const cell = document.querySelector('.jp-Notebook .jp-CodeCell .cm-content'); cell?.focus(); \
@@ -418,6 +395,19 @@ fn jupyterlab_opens_in_a_tab_of_its_own_and_runs_a_cell() {
         }
         Probe::NotYet(typed.to_string())
     });
+}
+
+#[test]
+fn jupyterlab_opens_in_a_tab_of_its_own_and_runs_a_cell() {
+    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", jupyterlab().display());
+    let launcher = Launcher::builder().env("PATH", &path).start();
+    let id = launcher.run_session("jupyter", &[]);
+    listens(&launcher, &id);
+    let browser = signed_in(&launcher, Look::DESK);
+    place(&browser, &format!("#/s/{id}"));
+    browser.press("Open jupyter");
+    browser.newest_window();
+    runs_a_cell(&browser);
     browser.picture("jupyterlab");
     let shown = browser.script("return document.cookie", &[]);
     assert!(!shown.to_string().contains("wharf"), "{shown}");

@@ -10,6 +10,8 @@ import * as entry from "./screens/entry.js";
 import * as session from "./screens/session.js";
 import * as sessions from "./screens/sessions.js";
 import * as start from "./screens/start.js";
+import { forget, isShared, keep } from "./tab.js";
+import { sentence } from "./words.js";
 
 const app = document.getElementById("app");
 // What the screen that is shown has to be told when it goes: { stop() }.
@@ -90,6 +92,7 @@ function go() {
   const parts = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
   if (parts[0] === "login" || parts[0] === "join") return enter(parts[0], parts[1] || "");
   if (!viewer) return begin();
+  keep();
   // Another tab of the same session: its screen changes itself.
   if (shown?.moved?.(parts)) return;
   shown?.stop?.();
@@ -112,7 +115,7 @@ function enter(kind, secret) {
   live.stop();
   entry.redeem(app, kind, secret, (place) => {
     viewer = null;
-    history.replaceState(null, "", place);
+    history.replaceState(history.state, "", place);
     begin();
   });
 }
@@ -121,25 +124,28 @@ async function begin() {
   try {
     viewer = await get("/login", { quiet: true });
   } catch (problem) {
-    if (problem.status === 401) return signIn();
+    if (problem.status === 401) return signIn(problem.field === "X-Wharf-Page" ? sentence(`${problem.message}: ${problem.hint}`) : "");
     show(app, entry.unreachable(problem, begin));
     return;
   }
   live.start();
   if (viewer.session_id && location.hash.replace(/^#\/?/, "") === "") {
-    history.replaceState(null, "", `#/s/${viewer.session_id}`);
+    history.replaceState(history.state, "", `#/s/${viewer.session_id}`);
   }
   go();
 }
 
-function signIn() {
+function signIn(why = "") {
+  forget();
   shown?.stop?.();
   shown = null;
   viewer = null;
   live.stop();
-  entry.show(app, begin);
+  entry.show(app, begin, "", why);
 }
 
 signedOut.then = () => viewer && signIn();
+// Come back to without being loaded: what it showed is over.
+window.addEventListener("pageshow", ({ persisted }) => persisted && !isShared() && viewer && begin());
 window.addEventListener("hashchange", go);
 go();

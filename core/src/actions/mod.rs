@@ -30,6 +30,7 @@ use crate::streams::Change;
 use crate::telling::Word;
 
 pub(crate) use logs::keep_logs;
+pub use passes::Passed;
 pub(crate) use passes::Ticket;
 
 /// A session that was found: live with its driver, or ended.
