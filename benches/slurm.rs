@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use wharf_tests::events::Events;
-use wharf_tests::{Launcher, Slurm};
+use wharf_tests::{Launcher, Slurm, processes};
 
 /// At a time.
 const LANES: usize = 4;
@@ -40,6 +40,16 @@ fn lanes<Lane>(count: usize, lane: impl Fn() -> Lane + Sync, one: impl Fn(&mut L
 #[expect(clippy::cast_precision_loss, reason = "hundreds of jobs")]
 fn rate(count: usize, took: Duration) -> f64 {
     count as f64 / took.as_secs_f64()
+}
+
+#[expect(
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "printing is what a bench is for; hundreds of jobs"
+)]
+fn cost(what: &str, count: usize, used: Duration) {
+    let each = used.as_secs_f64() * 1000.0 / count as f64;
+    println!("{what:<12} {each:>7.2} ms of processor for each in the launcher");
 }
 
 #[expect(clippy::print_stdout, reason = "printing is what a bench is for")]
@@ -85,6 +95,7 @@ fn main() {
     let http = launcher.http();
     let body = json!({"template": "held", "command": ["sleep", "1000"]});
     let listen = || Events::open(&http, None);
+    let before = processes::cpu(launcher.pid());
     let ours = lanes(count, listen, |events| {
         let id = launcher.start_session(&body);
         events.expect("its job", PATIENCE, |event| {
@@ -94,6 +105,8 @@ fn main() {
     });
     floor += lanes(count - count / 2, || (), submit);
     report("start", rate(count, ours), rate(count, floor), 0.8);
+    let used = processes::cpu(launcher.pid()) - before;
+    cost("start", count, used);
 
     let raw = raw.into_inner().expect("no lane panicked");
     let began = Instant::now();

@@ -33,6 +33,9 @@ use commands::Context;
 use failure::{Failure, Outcome};
 use output::Output;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Nothing that we write is for others, unless it is said where it is written.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));

@@ -24,10 +24,11 @@ use wharf_protocol::{SessionId, Time};
 use crate::changes::{history, purge_changes};
 use crate::fence::{Fence, fence};
 use crate::hook::{HookError, JobReport};
-use crate::inner::{Handle, Inner, View};
+use crate::inner::Inner;
 use crate::launcher::{LinkId, Refusal};
 use crate::link::ControlLink;
 use crate::record::{LinkState, Record, Stage};
+use crate::registry::{Handle, View};
 use crate::requests;
 use crate::state::{Due, Effect, Event, Session, step};
 use crate::store::{Change, StoreError};
@@ -102,7 +103,7 @@ pub(crate) fn start(inner: &Arc<Inner>, record: Record) -> Option<Handle> {
     };
     let (publish, window) = watch::channel(view);
     let handle = Handle { mail: mail.clone(), view: window };
-    if !inner.enlist(&record.id, handle.clone()) {
+    if !inner.sessions.enter(&record.id, handle.clone()) {
         return None;
     }
     let span = tracing::info_span!("session", id = %record.id);
@@ -192,7 +193,7 @@ impl Driver {
 
     /// Leaves the registry; mail that came too late is dropped, and who waits for an answer looks again.
     fn close(mut self) {
-        self.inner.discharge(self.id());
+        self.inner.sessions.leave(self.id());
         self.inbox.close();
     }
 
@@ -487,7 +488,7 @@ impl Driver {
         if let Some((_, link)) = self.link.take() {
             link.close();
         }
-        self.inner.discharge(self.id());
+        self.inner.sessions.leave(self.id());
         self.inner.feed.publish(self.id(), None);
         self.publish.send_modify(|view| view.gone = true);
         debug!("its driver goes");

@@ -1,7 +1,7 @@
 //! The change feed: every published change, numbered, kept for a while, filtered for who listens.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::{broadcast, mpsc};
 use wharf_protocol::api::SessionEvent;
@@ -21,7 +21,25 @@ pub(crate) struct Published {
     number: u64,
     id: SessionId,
     /// `None`: purged.
-    update: Option<(Arc<Record>, Arc<Session>)>,
+    update: Option<Arc<Update>>,
+}
+
+#[derive(Debug)]
+struct Update {
+    record: Arc<Record>,
+    session: Session,
+    /// The same for all who listen, made when the first of them gets it.
+    text: OnceLock<Arc<str>>,
+}
+
+impl Update {
+    fn text(&self) -> Arc<str> {
+        Arc::clone(self.text.get_or_init(|| text(&SessionEvent::update(&self.session))))
+    }
+}
+
+fn text(event: &SessionEvent) -> Arc<str> {
+    serde_json::to_string(event).unwrap_or_default().into()
 }
 
 /// The feed.
@@ -47,7 +65,8 @@ impl Feed {
         let change = Published {
             number: kept.0,
             id: id.clone(),
-            update: update.map(|(record, session)| (record, Arc::new(session))),
+            update: update
+                .map(|(record, session)| Arc::new(Update { record, session, text: OnceLock::new() })),
         };
         kept.1.push_back(change.clone());
         if kept.1.len() > KEPT {
@@ -123,7 +142,8 @@ pub(crate) async fn follow(
             token = revoked.recv() => {
                 if token.is_ok_and(|token| actor.token.as_ref() == Some(&token)) {
                     for id in visible {
-                        let gone = FeedItem::Event { id: inner.feed.id(newest), event: SessionEvent::delete(&id) };
+                        let event = text(&SessionEvent::delete(&id));
+                        let gone = FeedItem::Event { id: inner.feed.id(newest), event };
                         if to.send(gone).await.is_err() {
                             return;
                         }
@@ -144,15 +164,16 @@ async fn forward(
     to: &mpsc::Sender<FeedItem>,
 ) -> bool {
     let guest = matches!(actor.standing, Standing::Guest { .. });
-    let seen = change.update.as_ref().filter(|(record, _)| actor.rights(record, inner.clock.now()).is_some());
+    let now = inner.clock.now();
+    let seen = change.update.as_ref().filter(|update| actor.rights(&update.record, now).is_some());
     let event = match seen {
-        Some((_, session)) => {
+        Some(update) => {
             if guest {
                 visible.insert(change.id.clone());
             }
-            SessionEvent::update(session)
+            update.text()
         }
-        None if !guest || visible.remove(&change.id) => SessionEvent::delete(&change.id),
+        None if !guest || visible.remove(&change.id) => text(&SessionEvent::delete(&change.id)),
         None => return true,
     };
     to.send(FeedItem::Event { id: inner.feed.id(change.number), event }).await.is_ok()

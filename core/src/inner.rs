@@ -1,4 +1,4 @@
-//! What all parts of a launcher share: the outside world, and the registry of live sessions.
+//! What all parts of a launcher share: the outside world, the registry of live sessions, and what is counted.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
@@ -14,13 +14,13 @@ use crate::actor::Actor;
 use crate::backend::Backend;
 use crate::breaker::Breakers;
 use crate::clock::Clock;
-use crate::driver::Command;
 use crate::ending::Crowd;
 use crate::feed::Feed;
 use crate::files::Files;
 use crate::hook::{HookRuntime, User};
 use crate::keys::Keys;
 use crate::record::{LinkState, Record, Stage};
+use crate::registry::{Handle, Registry, View};
 use crate::store::Store;
 use crate::streams::Streams;
 use crate::template::{Catalog, Template};
@@ -84,28 +84,6 @@ impl Default for Settings {
     }
 }
 
-/// What the outside sees of a live session.
-#[derive(Debug, Clone)]
-pub(crate) struct View {
-    pub(crate) record: Arc<Record>,
-    pub(crate) link: LinkState,
-    /// The link's serial while connected.
-    pub(crate) serial: Option<u64>,
-    /// A monitor of it was linked in this launcher's life.
-    pub(crate) linked_here: bool,
-    /// When the scheduler was last heard about its job.
-    pub(crate) checked_at: Option<Time>,
-    /// It was purged.
-    pub(crate) gone: bool,
-}
-
-/// A live session's mailbox and window.
-#[derive(Debug, Clone)]
-pub(crate) struct Handle {
-    pub(crate) mail: mpsc::UnboundedSender<Command>,
-    pub(crate) view: watch::Receiver<View>,
-}
-
 /// Counters behind `/metrics`.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -166,7 +144,7 @@ pub(crate) struct Inner {
     ask: mpsc::UnboundedSender<Ask>,
     pub(crate) stop: CancellationToken,
     pub(crate) hooks_running: watch::Sender<usize>,
-    sessions: Mutex<HashMap<SessionId, Handle>>,
+    pub(crate) sessions: Registry,
     /// Hook runs that are not worth the datastore: reads, newest last.
     traces: Mutex<VecDeque<Trace>>,
     counters: Mutex<Counters>,
@@ -215,7 +193,7 @@ impl Inner {
             ask,
             stop: CancellationToken::new(),
             hooks_running: watch::channel(0).0,
-            sessions: Mutex::default(),
+            sessions: Registry::default(),
             traces: Mutex::default(),
             counters: Mutex::default(),
             health: Mutex::default(),
@@ -253,36 +231,11 @@ impl Inner {
         *serials
     }
 
-    pub(crate) fn handle(&self, id: &SessionId) -> Option<Handle> {
-        lock(&self.sessions).get(id).cloned()
-    }
-
-    pub(crate) fn handles(&self) -> Vec<(SessionId, Handle)> {
-        lock(&self.sessions).iter().map(|(id, handle)| (id.clone(), handle.clone())).collect()
-    }
-
-    /// Enters a session's driver; `false` when there is one already.
-    pub(crate) fn enlist(&self, id: &SessionId, handle: Handle) -> bool {
-        let mut sessions = lock(&self.sessions);
-        if sessions.contains_key(id) {
-            return false;
-        }
-        sessions.insert(id.clone(), handle);
-        true
-    }
-
-    pub(crate) fn discharge(&self, id: &SessionId) {
-        lock(&self.sessions).remove(id);
-    }
-
     /// Ids of live sessions that an actor may see.
     pub(crate) fn visible_to(&self, actor: &Actor) -> HashSet<SessionId> {
         let now = self.clock.now();
-        self.handles()
-            .into_iter()
-            .filter(|(_, handle)| actor.rights(&handle.view.borrow().record, now).is_some())
-            .map(|(id, _)| id)
-            .collect()
+        let visible = |handle: &Handle| actor.rights(&handle.view.borrow().record, now).is_some();
+        self.sessions.each(|(id, handle)| visible(handle).then(|| id.clone()))
     }
 
     /// Reads templates again whose files have changed, so that a request meets them as they are now.

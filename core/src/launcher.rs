@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use wharf_protocol::api::{Role, SessionEvent};
+use wharf_protocol::api::Role;
 use wharf_protocol::monitor::LinkClaim;
 use wharf_protocol::{Problem, Session, SessionId, State};
 
@@ -148,8 +148,8 @@ pub enum FeedItem {
     Event {
         /// Opaque.
         id: String,
-        /// What happened.
-        event: SessionEvent,
+        /// What happened: a [`wharf_protocol::api::SessionEvent`] as JSON, shared by all who listen.
+        event: Arc<str>,
     },
     /// What was asked for is too old or unknown: start over, then live.
     Reset {
@@ -263,9 +263,11 @@ impl Launcher {
 
     /// Hands every linked monitor a new credential and the keys that are good now.
     fn renew_credentials(&self) {
-        for (_, handle) in self.inner.handles() {
+        self.inner.sessions.each::<(), ()>(|(_, handle)| {
+            // A session that has just ended needs none.
             let _ = handle.mail.send(crate::driver::Command::Renew);
-        }
+            None
+        });
     }
 
     /// Waits for hooks under way, at most so long. Sessions are not touched: what is not done then is taken up

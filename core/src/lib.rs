@@ -37,6 +37,7 @@ mod placing;
 mod poller;
 pub mod random;
 pub mod record;
+mod registry;
 mod requests;
 pub mod state;
 pub mod store;

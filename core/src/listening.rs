@@ -49,13 +49,11 @@ async fn listen(inner: &Inner, backend: &str, heard: &mut mpsc::UnboundedReceive
 
 /// Templates with a live session on such a backend whose job is meant.
 fn affected(inner: &Inner, kind: &str, meant: impl Fn(&str) -> bool) -> BTreeSet<String> {
-    let handles = inner.handles();
-    let templates = handles.iter().filter_map(|(_, handle)| {
+    inner.sessions.each(|(_, handle)| {
         let view = handle.view.borrow();
         let record = &view.record;
         let job = record.job.as_ref()?;
         let live = record.backend == kind && !record.is_ended();
         (live && meant(&job.id)).then(|| record.template.clone())
-    });
-    templates.collect()
+    })
 }

@@ -77,16 +77,15 @@ fn usable(inner: &Inner, template: &Template) -> Vec<String> {
 
 /// Live sessions by instance of that backend, whatever their template.
 fn load(inner: &Inner, template: &Template) -> BTreeMap<String, usize> {
-    let mut load = BTreeMap::new();
-    for (_, handle) in inner.handles() {
+    let placed: Vec<String> = inner.sessions.each(|(_, handle)| {
         let view = handle.view.borrow();
         let record = &view.record;
-        if record.backend == template.backend
-            && !record.is_ended()
-            && let Some(name) = &record.placed
-        {
-            *load.entry(name.clone()).or_default() += 1;
-        }
+        let counts = record.backend == template.backend && !record.is_ended();
+        record.placed.clone().filter(|_| counts)
+    });
+    let mut load = BTreeMap::new();
+    for name in placed {
+        *load.entry(name).or_default() += 1;
     }
     load
 }

@@ -1,7 +1,8 @@
 //! Asks schedulers about jobs: one round of `status` per template and interval, whatever the number of sessions.
 //!
 //! Every `poll` (jittered) while anything of a template is pending or lost, every ten times that for connected
-//! ones. A failed round changes nothing but the time of the next: it is backed off up to eight intervals.
+//! ones. A failed round changes nothing but the time of the next: it is backed off up to eight intervals. What an
+//! event asks for is asked at once, and events that follow close on one another share a round.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -16,8 +17,9 @@ use wharf_protocol::{Phase, SessionId};
 
 use crate::driver::Command;
 use crate::hook::{Hook, HookAnswer, JobReport};
-use crate::inner::{Ask, Inner, View};
+use crate::inner::{Ask, Inner};
 use crate::record::{LinkState, Record, Stage};
+use crate::registry::View;
 use crate::requests;
 
 /// Jobs in one call.
@@ -26,6 +28,9 @@ const BATCH: usize = 500;
 const SELDOM: u32 = 10;
 /// A round that fails again and again is put off up to so many intervals.
 const MOST_BACKOFF: u32 = 8;
+
+/// After a round, those that are asked for wait so long: in a storm of starts one serves many.
+const REST: Duration = Duration::from_millis(500);
 
 /// One job to ask about.
 struct Question {
@@ -45,6 +50,8 @@ struct Rhythm {
     asked: bool,
     /// Asked for although rounds have failed.
     anew: bool,
+    /// Until then no round begins because it was asked for.
+    rest: Option<Instant>,
 }
 
 /// Runs until the launcher stops.
@@ -67,24 +74,52 @@ pub(crate) async fn run(inner: Arc<Inner>, mut ask: mpsc::UnboundedReceiver<Ask>
                 rhythm.failures = if good { 0 } else { (rhythm.failures + 1).min(MOST_BACKOFF) };
             }
             _ = tick.tick() => {
-                let mut questions: BTreeMap<String, Vec<Question>> = BTreeMap::new();
-                for (id, handle) in inner.handles() {
-                    if let Some(question) = question(id, &handle.view.borrow()) {
-                        questions.entry(question.record.template.clone()).or_default().push(question);
-                    }
-                }
-                rhythms.retain(|template, rhythm| rhythm.running || questions.contains_key(template));
-                let together = Together::of(&questions, &rhythms);
-                for (template, questions) in questions {
-                    let rhythm = rhythms.entry(template.clone()).or_default();
-                    round(&inner, &template, questions, rhythm, &together, &done);
+                let live = inner.sessions.templates();
+                rhythms.retain(|template, rhythm| rhythm.running || live.contains(template));
+                if live.iter().any(|template| rhythms.get(template).is_none_or(|rhythm| rhythm.is_near())) {
+                    rounds(&inner, live, &mut rhythms, &done);
                 }
             }
         }
     }
 }
 
-fn question(id: SessionId, view: &View) -> Option<Question> {
+impl Rhythm {
+    /// Whether a round may have to begin now: looking at every session is worth it.
+    fn is_near(&self) -> bool {
+        let is_over = |at: Option<Instant>| at.is_none_or(|at| Instant::now() >= at);
+        !self.running && (is_over(self.next) || is_over(self.next_seldom) || self.is_asked())
+    }
+
+    /// Asked for by an event, and not too soon after the last one.
+    fn is_asked(&self) -> bool {
+        self.asked
+            && (self.failures == 0 || self.anew)
+            && self.rest.is_none_or(|until| Instant::now() >= until)
+    }
+}
+
+/// Begins the rounds that are due, of the templates that have live sessions.
+fn rounds(
+    inner: &Arc<Inner>,
+    live: Vec<String>,
+    rhythms: &mut HashMap<String, Rhythm>,
+    done: &mpsc::UnboundedSender<(String, bool)>,
+) {
+    let mut questions: BTreeMap<String, Vec<Question>> =
+        live.into_iter().map(|template| (template, Vec::new())).collect();
+    let asked: Vec<Question> = inner.sessions.each(|(id, handle)| question(id, &handle.view.borrow()));
+    for question in asked {
+        questions.entry(question.record.template.clone()).or_default().push(question);
+    }
+    let together = Together::of(&questions, rhythms);
+    for (template, questions) in questions {
+        let rhythm = rhythms.entry(template.clone()).or_default();
+        round(inner, &template, questions, rhythm, &together, done);
+    }
+}
+
+fn question(id: &SessionId, view: &View) -> Option<Question> {
     let record = &view.record;
     if !record.rules.status {
         return None;
@@ -96,7 +131,7 @@ fn question(id: SessionId, view: &View) -> Option<Question> {
     };
     let job = record.job.as_ref()?;
     Some(Question {
-        session: id,
+        session: id.clone(),
         job: job.id.clone(),
         handle: job.handle.clone(),
         record: Arc::clone(record),
@@ -145,23 +180,27 @@ fn round(
     let Some(good) = inner.template(template) else { return };
     let poll = good.timeouts.poll.max(Duration::from_millis(100));
     let now = Instant::now();
-    let backend = questions.first().map(|question| question.record.backend.clone()).unwrap_or_default();
+    let Some(first) = questions.first() else {
+        // Nobody to ask about yet: who is submitted asks for a round.
+        (rhythm.next, rhythm.next_seldom) = (Some(now + poll), Some(now + poll));
+        return;
+    };
+    let backend = first.record.backend.clone();
     // A round that is put off because it failed stays so.
     let slack = |others: &BTreeSet<String>, interval: Duration| {
         if rhythm.failures == 0 && others.contains(&backend) { interval / 4 } else { Duration::ZERO }
     };
     let (soon, late) = (slack(&together.soon, poll), slack(&together.seldom, poll * SELDOM));
     let all = rhythm.next_seldom.is_none_or(|at| now + late >= at);
-    // Asked for by an event: at once, but not more often than a quarter of the interval while it fails.
-    let asked = rhythm.asked && (rhythm.failures == 0 || rhythm.anew);
+    let asked = rhythm.is_asked();
     if !all && !asked {
         questions.retain(|question| !question.seldom);
     }
-    if questions.is_empty() {
-        return;
-    }
     let due = rhythm.next.is_none_or(|at| now + soon >= at);
-    if !due && !asked && !all {
+    if due && questions.is_empty() {
+        rhythm.next = Some(now + poll);
+    }
+    if questions.is_empty() || (!due && !asked && !all) {
         return;
     }
     if inner
@@ -173,6 +212,7 @@ fn round(
     (rhythm.asked, rhythm.anew) = (false, false);
     let interval = jittered(poll) * (1 << rhythm.failures.min(3));
     rhythm.next = Some(now + interval);
+    rhythm.rest = Some(now + REST.min(poll / 4));
     if all {
         rhythm.next_seldom = Some(now + jittered(poll * SELDOM));
     }
@@ -219,7 +259,7 @@ async fn ask_batch(inner: &Inner, batch: &[Question]) -> bool {
     let Some(answer) = answer else { return false };
     for question in batch {
         let Some(report) = answer.get(&question.job) else { continue };
-        if let Some(handle) = inner.handle(&question.session) {
+        if let Some(handle) = inner.sessions.get(&question.session) {
             let report: JobReport = report.clone();
             let _ = handle.mail.send(Command::Reported(question.job.clone(), asked, report));
         }

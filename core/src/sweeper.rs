@@ -53,7 +53,7 @@ pub(crate) async fn run(inner: Arc<Inner>) {
 /// Removes session directories that no credential can be good for any more.
 async fn forget_directories(inner: &Inner) {
     for id in inner.data.old_sessions(DIRECTORIES) {
-        if inner.handle(&id).is_none()
+        if inner.sessions.get(&id).is_none()
             && let Ok(None) = inner.store.get(&id).await
             && let Err(error) = inner.data.remove_session(&id)
         {

@@ -14,7 +14,7 @@ use wharf_protocol::api::TracedCommand;
 use wharf_protocol::{SessionId, TraceId};
 
 use crate::blot::Blot;
-use crate::exec::calls::CallDir;
+use crate::exec::calls::CallTraces;
 use crate::exec::marks::{self, Since, Target};
 use crate::exec::no_room;
 use crate::load::Version;
@@ -35,6 +35,11 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Which calls may have processes.
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.data_dir.join("calls.open")
+    }
+
     /// Directories of the calls that run.
     pub(crate) fn calls(&self) -> PathBuf {
         self.data_dir.join("calls")
@@ -62,7 +67,7 @@ pub(crate) struct Context {
     pub(crate) cancel: CancellationToken,
     pub(crate) dry_run: bool,
     pub(crate) progress: Option<watch::Sender<String>>,
-    pub(crate) dir: CallDir,
+    pub(crate) traces: CallTraces,
     pub(crate) module: Option<Arc<dyn HostModule>>,
     pub(crate) secret_params: Vec<String>,
     /// Only in a rehearsal: what stands between the call and the world.
@@ -150,15 +155,23 @@ impl Context {
         record.command_groups.insert(group);
     }
 
-    /// Comes before whatever may start processes that carry the mark: from then on the call is written down. Returns its
-    /// directory.
+    /// Comes before whatever may start processes that carry the mark: from then on the call is written down.
     ///
     /// # Errors
     /// The data directory takes no more; nothing may be started then.
-    pub(crate) fn about_to_run(&self) -> Result<&Path, HookError> {
-        let dir = self.dir.make().map_err(|error| no_room(&error))?;
+    pub(crate) fn about_to_run(&self) -> Result<(), HookError> {
+        self.traces.write_down().map_err(|error| no_room(&error))?;
         self.record.lock().unwrap_or_else(PoisonError::into_inner).ran.get_or_insert_with(Since::now);
-        Ok(dir)
+        Ok(())
+    }
+
+    /// The same for what needs a place of its own: the call's private directory.
+    ///
+    /// # Errors
+    /// The data directory takes no more; nothing may be started then.
+    pub(crate) fn place_to_run(&self) -> Result<&Path, HookError> {
+        self.about_to_run()?;
+        self.traces.directory().map_err(|error| no_room(&error))
     }
 
     /// The log and the commands, for the trace.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! call ─ newest good version ─ place in the pool ─ Lua or executable ─ validator ─ leftovers ended ─ answer and trace
-//!                                                  └ a directory as soon as it needs one ─────────── removed behind it
+//!                                                  └ written down, a directory: as it needs them ──── removed behind it
 //! ```
 //!
 //! A call runs in a task of its own: whoever drops the future ends the call, and its processes are still cleaned up.
@@ -28,7 +28,8 @@ use crate::answer::{self, Rules};
 use crate::blot::Blot;
 use crate::builtin::BuiltinFile;
 use crate::context::{Context, Settings};
-use crate::exec::calls::CallDir;
+use crate::exec::calls::CallTraces;
+use crate::exec::journal::Journal;
 use crate::exec::marks;
 use crate::load::catalog::Shelf;
 use crate::load::{Version, place};
@@ -50,7 +51,7 @@ pub struct HooksConfig {
     pub template_dirs: Vec<PathBuf>,
     /// The shipped templates, usually [`crate::builtin()`].
     pub builtin: &'static [BuiltinFile],
-    /// The launcher's data directory; `calls/` and `builtin/` below it are ours.
+    /// The launcher's data directory; `calls/`, `calls.open` and `builtin/` below it are ours.
     pub data_dir: PathBuf,
     /// Names the data directory, the same after a restart; the first half of every mark.
     pub instance: String,
@@ -71,9 +72,9 @@ pub struct HooksConfig {
 /// Why the runtime cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum HooksError {
-    /// A directory of ours cannot be made.
+    /// A directory or a file of ours cannot be made.
     #[error("{path}: {source}")]
-    Directory {
+    Unusable {
         /// Which one.
         path: PathBuf,
         /// Why.
@@ -90,6 +91,7 @@ pub struct Hooks {
 #[derive(Debug)]
 struct Inner {
     settings: Arc<Settings>,
+    journal: Arc<Journal>,
     shelf: Shelf,
     pool: Pool,
     backends: Vec<Arc<dyn Backend>>,
@@ -115,12 +117,15 @@ impl Hooks {
                 .recursive(true)
                 .mode(0o700)
                 .create(&path)
-                .map_err(|source| HooksError::Directory { path, source })?;
+                .map_err(|source| HooksError::Unusable { path, source })?;
         }
+        let path = settings.journal();
+        let journal = Journal::new(&path).map_err(|source| HooksError::Unusable { path, source })?;
         let most = if config.max_hooks == 0 { 64 } else { config.max_hooks };
         Ok(Self {
             inner: Arc::new(Inner {
                 settings: Arc::new(settings),
+                journal: Arc::new(journal),
                 shelf: Shelf::new(config.template_dirs, config.builtin),
                 pool: Pool::new(most),
                 backends: config.backends,
@@ -226,14 +231,15 @@ impl Hooks {
             return refused(HookErrorKind::Unavailable, "too many hooks are running: try again".to_owned());
         };
         let keep = version.run.keep_leftovers;
-        let dir = CallDir::new(&inner.settings.calls(), call.trace.as_str(), keep);
-        let context = Arc::new(self.context(call, Arc::clone(&version), dir, (deadline, cancel), stage));
+        let journal = Arc::clone(&inner.journal);
+        let traces = CallTraces::new(journal, &inner.settings.calls(), call.trace.as_str(), keep);
+        let context = Arc::new(self.context(call, Arc::clone(&version), traces, (deadline, cancel), stage));
         let (context, request) = (context.0.clone(), context.1.clone());
         let outcome = self.answer(&context, level, &request, place).await;
         self.end_leftovers_of(&context, &outcome).await;
-        if context.dir.end() {
+        if context.traces.end() {
             let ended = Arc::clone(&context);
-            let removal = tokio::task::spawn_blocking(move || ended.dir.remove());
+            let removal = tokio::task::spawn_blocking(move || ended.traces.remove());
             // Nobody has to wait for that, but for the bench, whose calls all have one name.
             if context.stage.is_some() {
                 let _ = removal.await;
@@ -246,7 +252,7 @@ impl Hooks {
         &self,
         mut call: HookCall,
         version: Arc<Version>,
-        dir: CallDir,
+        traces: CallTraces,
         (deadline, cancel): (Instant, CancellationToken),
         stage: Option<Arc<dyn Stage>>,
     ) -> (Arc<Context>, Value) {
@@ -298,7 +304,7 @@ impl Hooks {
             cancel,
             dry_run,
             progress: call.progress,
-            dir,
+            traces,
             secret_params: call.secret_params,
             stage,
             blot: Mutex::new(blot),
@@ -447,9 +453,10 @@ impl HookRuntime for Hooks {
     }
 
     async fn end_leftovers(&self) -> usize {
-        let settings = Arc::clone(&self.inner.settings);
-        let ended =
-            tokio::task::spawn_blocking(move || marks::end_leftovers(&settings.calls(), &settings.instance));
+        let inner = Arc::clone(&self.inner);
+        let ended = tokio::task::spawn_blocking(move || {
+            marks::end_leftovers(&inner.journal, &inner.settings.calls(), &inner.settings.instance)
+        });
         ended.await.unwrap_or(0)
     }
 }

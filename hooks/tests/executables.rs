@@ -345,6 +345,9 @@ async fn a_hanging_hook_is_over_by_its_deadline_with_all_its_children() {
 async fn after_a_crash_what_carries_an_open_calls_mark_is_ended() {
     let bench = Bench::new();
     bench.template("t", "", &[]);
+    let journal = bench.data().join("calls.open");
+    std::fs::create_dir_all(bench.data().join("calls/aaaaaaaaaaaaaaaaaaaa")).expect("a call's directory");
+    std::fs::write(&journal, "+aaaaaaaaaaaaaaaaaaaa\n").expect("and its line");
     let hooks = bench.hooks();
     let spawn = |mark: &str| {
         std::process::Command::new("setsid")
@@ -356,7 +359,6 @@ async fn after_a_crash_what_carries_an_open_calls_mark_is_ended() {
     let mut open = spawn("bench-0:aaaaaaaaaaaaaaaaaaaa");
     let mut longer = spawn("bench-0:aaaaaaaaaaaaaaaaaaaaa");
     let mut other = spawn("bench-1:aaaaaaaaaaaaaaaaaaaa");
-    std::fs::create_dir(bench.data().join("calls/aaaaaaaaaaaaaaaaaaaa")).expect("a call's directory");
     assert_eq!(hooks.end_leftovers().await, 1);
     assert!(open.wait().is_ok_and(|status| !status.success()));
     for child in [&mut longer, &mut other] {
@@ -365,6 +367,7 @@ async fn after_a_crash_what_carries_an_open_calls_mark_is_ended() {
         child.wait().expect("ours");
     }
     assert_eq!(std::fs::read_dir(bench.data().join("calls")).expect("calls").count(), 0);
+    assert_eq!(std::fs::read_to_string(journal).expect("the journal"), "");
     assert_eq!(hooks.end_leftovers().await, 0);
 }
 

@@ -291,8 +291,7 @@ impl Launcher {
     fn count_all(&self) -> Figures {
         let mut sessions: BTreeMap<(String, State), u64> = BTreeMap::new();
         let mut links = 0;
-        for (_, handle) in self.inner.handles() {
-            let view = handle.view.borrow();
+        for view in self.inner.sessions.each::<_, Vec<_>>(|(_, handle)| Some(handle.view.borrow().clone())) {
             links += u64::from(view.link == LinkState::Connected);
             *sessions.entry((view.record.template.clone(), view.record.state())).or_default() += 1;
         }

@@ -63,7 +63,7 @@ impl Launcher {
         let items = records
             .iter()
             .filter(|record| by.rights(record, now).is_some())
-            .map(|record| match self.inner.handle(&record.id) {
+            .map(|record| match self.inner.sessions.get(&record.id) {
                 Some(handle) if !record.is_ended() => self.inner.present(&handle.view.borrow()),
                 Some(_) | None => present_record(record, &self.inner.node),
             })

@@ -22,9 +22,10 @@ use wharf_protocol::{ErrorCode, Problem, Session, SessionId};
 
 use crate::actor::{Actor, Rights, Verb};
 use crate::hook::{Hook, HookError, HookErrorKind};
-use crate::inner::{Handle, Inner, present_record};
+use crate::inner::{Inner, present_record};
 use crate::launcher::Launcher;
 use crate::record::Record;
+use crate::registry::Handle;
 use crate::store::StoreError;
 use crate::streams::Change;
 use crate::telling::Word;
@@ -110,7 +111,7 @@ impl Launcher {
         verb: Verb,
     ) -> Result<(Target, Rights), Problem> {
         let inner = &self.inner;
-        let (target, record) = match inner.handle(id) {
+        let (target, record) = match inner.sessions.get(id) {
             Some(handle) => {
                 let view = handle.view.borrow().clone();
                 if view.record.is_ended() {
@@ -142,7 +143,7 @@ impl Launcher {
 
 /// A counted stream came or went: the session is published again, and its template told.
 pub(crate) fn stream_changed(inner: &Arc<Inner>, id: &SessionId, change: Change, user: &str) {
-    let Some(handle) = inner.handle(id) else { return };
+    let Some(handle) = inner.sessions.get(id) else { return };
     let _ = handle.mail.send(crate::driver::Command::Touch);
     let hook = match change {
         Change::Entered => Hook::OnConnect,

@@ -39,7 +39,7 @@ impl Launcher {
         let expired = inner.clock.now() >= credential.not_after;
         let id = credential.id.clone();
         let admitted = Admitted { session: id.clone(), credential, claim: claim.clone(), expired };
-        if inner.handle(&id).is_some() {
+        if inner.sessions.get(&id).is_some() {
             return Ok(admitted);
         }
         match inner.store.get(&id).await {
@@ -93,7 +93,7 @@ impl Launcher {
         let id = &admitted.session;
         // A purge may come between look and mail, and a return between purge and look: look again.
         for _ in 0..32 {
-            let handle = match self.inner.handle(id) {
+            let handle = match self.inner.sessions.get(id) {
                 Some(handle) => handle,
                 None => match self.reappear(&admitted, &hello).await? {
                     Some(handle) => handle,
@@ -122,7 +122,7 @@ impl Launcher {
         &self,
         admitted: &Admitted,
         hello: &Hello,
-    ) -> Result<Option<crate::inner::Handle>, Refusal> {
+    ) -> Result<Option<crate::registry::Handle>, Refusal> {
         let inner = &self.inner;
         let id = &admitted.session;
         let stored = inner.store.get(id).await;
@@ -168,7 +168,7 @@ impl Launcher {
 
     /// Hears a monitor.
     pub async fn monitor_says(&self, link: &LinkId, says: MonitorSays) {
-        let Some(handle) = self.inner.handle(&link.session) else { return };
+        let Some(handle) = self.inner.sessions.get(&link.session) else { return };
         let event = match says {
             MonitorSays::Ending => Event::Acknowledged,
             MonitorSays::Exited(mut report) => {
@@ -194,7 +194,7 @@ impl Launcher {
 
     /// A link is gone.
     pub async fn link_lost(&self, link: &LinkId) {
-        if let Some(handle) = self.inner.handle(&link.session) {
+        if let Some(handle) = self.inner.sessions.get(&link.session) {
             let _ = handle.mail.send(Command::Said(link.serial, Event::LinkLost));
         }
     }

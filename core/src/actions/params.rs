@@ -9,9 +9,9 @@ use super::{Target, ended, from_store, unknown_session};
 use crate::actor::{Actor, Verb};
 use crate::admission;
 use crate::driver::Command;
-use crate::inner::Handle;
 use crate::launcher::Launcher;
 use crate::record::Record;
+use crate::registry::Handle;
 use crate::state::{Edit, Event};
 
 impl Launcher {

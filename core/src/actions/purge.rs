@@ -9,9 +9,9 @@ use super::{Target, from_store};
 use crate::actor::{Actor, Verb};
 use crate::changes::purge_changes;
 use crate::driver::{Command, Purged};
-use crate::inner::{Handle, View};
 use crate::launcher::Launcher;
 use crate::record::Stage;
+use crate::registry::{Handle, View};
 use crate::state::{BACK_AFTER_BOOT, Edit};
 
 /// How long a monitor may take to answer the probe.

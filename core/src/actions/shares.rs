@@ -115,15 +115,15 @@ impl Launcher {
         let unknown = || Problem::new(ErrorCode::NotFound, "this link is not valid, or no longer");
         let hash = wharf_protocol::signed::encode(&random::hash(secret));
         let now = self.inner.clock.now();
-        let found = self.inner.handles().into_iter().find_map(|(id, handle)| {
+        let found: Vec<_> = self.inner.sessions.each(|(id, handle)| {
             let view = handle.view.borrow();
             let share = view.record.shares.iter().find(|share| {
                 share.secret_hash.as_deref() == Some(hash.as_str())
                     && share.expires_at.is_none_or(|until| now < until)
             })?;
-            Some((id, share.clone()))
+            Some((id.clone(), share.clone()))
         });
-        let (session_id, share) = found.ok_or_else(unknown)?;
+        let (session_id, share) = found.into_iter().next().ok_or_else(unknown)?;
         let token = random::secret("whg");
         let record = TokenRecord {
             id: TokenId::from_random(random::id()),

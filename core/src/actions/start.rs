@@ -8,7 +8,7 @@ use sha2::Digest as _;
 use tokio_util::sync::CancellationToken;
 use wharf_protocol::api::StartRequest;
 use wharf_protocol::template::TemplateState;
-use wharf_protocol::{ErrorCode, Problem, SessionId, State};
+use wharf_protocol::{ErrorCode, Problem, SessionId};
 
 use super::{forbidden, from_hook, from_store};
 use crate::actor::Actor;
@@ -94,7 +94,7 @@ impl Launcher {
             .map_err(Problem::fields)?;
         self.validate(&template, &mut record).await?;
         self.check_health(&template).await?;
-        self.check_limits(&template).await?;
+        self.check_limits(&template)?;
         self.check_breakers(&template)?;
         record.placed = crate::placing::choose(inner, &template, &record).await?;
         let mut changes = vec![
@@ -273,17 +273,8 @@ impl Launcher {
         health
     }
 
-    async fn check_limits(&self, template: &Template) -> Result<(), Problem> {
+    fn check_limits(&self, template: &Template) -> Result<(), Problem> {
         let inner = &self.inner;
-        let live: Vec<(String, State)> = inner
-            .handles()
-            .iter()
-            .map(|(_, handle)| {
-                let view = handle.view.borrow();
-                (view.record.template.clone(), view.record.state())
-            })
-            .filter(|(_, state)| *state != State::Ended)
-            .collect();
         let too_many = |most: u32, of: &str| {
             Problem::new(
                 ErrorCode::RateLimited,
@@ -292,13 +283,13 @@ impl Launcher {
             .hint("end one that you no longer need")
             .retry_after(30)
         };
-        let of_template = live.iter().filter(|(name, _)| *name == template.name).count();
+        let (of_template, of_all) = inner.sessions.count(&template.name);
         for most in [template.limits.total, template.limits.per_user].into_iter().flatten() {
             if of_template >= most as usize {
                 return Err(too_many(most, &format!(" of the template {}", template.name)));
             }
         }
-        if let Some(most) = inner.settings().sessions.filter(|most| live.len() >= *most as usize) {
+        if let Some(most) = inner.settings().sessions.filter(|most| of_all >= *most as usize) {
             return Err(too_many(most, ""));
         }
         let mut starts = inner.starts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -1,79 +1,92 @@
-//! A call's directory, `DATA/calls/TRACE`: where its processes start, and the sign that it has not ended.
+//! A call as far as it leaves traces outside: its line in the journal, and its directory, `DATA/calls/TRACE`.
 //!
 //! ```text
-//! made ─ first spawn ─ … ─ leftovers ended ─ removed
-//!   └ a launcher that finds it at its start knows that the call never ended: `marks` ends what it left
+//! nothing ─ a process may start: written down ─ … ─ leftovers ended ─ struck out
+//!      └─ a process or a file needs a place: directory made ────────── removed
 //! ```
 //!
-//! A call that starts no process and writes no file needs none.
+//! A call that starts no process and writes no file leaves none.
 
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How the note beside a directory ends: the only group of that call that may be ended after a crash.
-const NOTE: &str = "group";
+use super::journal::Journal;
 
-/// The directory of one call.
+/// What one call leaves outside.
 #[derive(Debug)]
-pub(crate) struct CallDir {
-    path: PathBuf,
+pub(crate) struct CallTraces {
+    journal: Arc<Journal>,
+    trace: String,
+    dir: PathBuf,
+    /// What it leaves running may stay.
     keep: bool,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Nothing needed it yet.
-    Absent,
-    /// It is there.
-    Made,
-    /// The call has ended: whatever still runs of it gets none.
-    Over,
+#[derive(Debug, Default)]
+struct State {
+    is_written: bool,
+    has_dir: bool,
+    /// The call has ended: whatever still runs of it gets nothing more.
+    is_over: bool,
 }
 
-impl CallDir {
-    /// Not made yet. With `keep`, what the call leaves behind may stay.
-    pub(crate) fn new(calls: &Path, trace: &str, keep: bool) -> Self {
-        Self { path: calls.join(trace), keep, state: Mutex::new(State::Absent) }
+impl CallTraces {
+    /// None yet. With `keep`, what the call leaves behind may stay.
+    pub(crate) fn new(journal: Arc<Journal>, calls: &Path, trace: &str, keep: bool) -> Self {
+        Self { journal, trace: trace.to_owned(), dir: calls.join(trace), keep, state: Mutex::default() }
     }
 
-    /// Makes it, 0700, unless it is there; whoever may start a process has to wait for that.
-    pub(crate) fn make(&self) -> io::Result<&Path> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match *state {
-            State::Made => {}
-            State::Over => return Err(io::Error::other("the call has ended")),
-            State::Absent => {
-                std::fs::DirBuilder::new().mode(0o700).create(&self.path)?;
-                *state = State::Made;
-            }
+    /// Writes the call down, unless it is; whoever may start a process has to wait for that.
+    pub(crate) fn write_down(&self) -> io::Result<()> {
+        let mut state = self.live()?;
+        if !state.is_written {
+            self.journal.begin(&self.trace)?;
+            state.is_written = true;
         }
-        Ok(&self.path)
+        Ok(())
+    }
+
+    /// Its directory, made 0700 unless it is there.
+    pub(crate) fn directory(&self) -> io::Result<&Path> {
+        let mut state = self.live()?;
+        if !state.has_dir {
+            std::fs::DirBuilder::new().mode(0o700).create(&self.dir)?;
+            state.has_dir = true;
+        }
+        Ok(&self.dir)
+    }
+
+    fn live(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.lock();
+        if state.is_over { Err(io::Error::other("the call has ended")) } else { Ok(state) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// With `leftovers = "keep"` only the hook's own group may be ended after a crash: notes which one that is.
     pub(crate) fn note_group(&self, group: i32) {
         if self.keep {
-            // Without the note everything that carries the mark is ended, which is the rule for the others.
-            let _ = std::fs::write(self.path.with_extension(NOTE), group.to_string());
+            self.journal.group(&self.trace, group);
         }
     }
 
-    /// The call has ended and so have its leftovers: `false` when there is nothing to remove.
+    /// The call has ended and so have its leftovers; whether there is a directory to remove.
     pub(crate) fn end(&self) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *state, State::Over) == State::Made
+        let state = std::mem::replace(&mut *self.lock(), State { is_over: true, ..State::default() });
+        if state.is_written {
+            self.journal.end(&self.trace);
+        }
+        state.has_dir
     }
 
-    /// Removes it with all that is in it. Blocks.
+    /// Removes the directory with all that is in it. Blocks.
     pub(crate) fn remove(&self) {
-        remove(&self.path);
-        if self.keep {
-            // Not there when nothing was started.
-            let _ = std::fs::remove_file(self.path.with_extension(NOTE));
-        }
+        remove(&self.dir);
     }
 }
 
@@ -87,34 +100,9 @@ fn remove(path: &Path) {
     }
 }
 
-/// A call that had not ended when its launcher did.
-#[derive(Debug)]
-pub(super) struct Open {
-    pub(super) trace: String,
-    /// The only group that may be ended; none: everything that carries the mark.
-    pub(super) group: Option<i32>,
-}
-
-/// Those whose directories are there.
-pub(super) fn open(calls: &Path) -> Vec<Open> {
-    let entries = std::fs::read_dir(calls).into_iter().flatten().flatten();
-    entries
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .filter_map(|entry| {
-            let note = std::fs::read_to_string(entry.path().with_extension(NOTE)).ok();
-            let group = note.and_then(|text| text.trim().parse().ok());
-            Some(Open { trace: entry.file_name().into_string().ok()?, group })
-        })
-        .collect()
-}
-
-/// Forgets them all.
+/// Removes the directories of all calls, when none is under way.
 pub(super) fn clear(calls: &Path) {
     for entry in std::fs::read_dir(calls).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove(&entry.path());
-        } else if let Err(error) = std::fs::remove_file(entry.path()) {
-            tracing::warn!(file = %entry.path().display(), %error, "the note of an ended call stays");
-        }
+        remove(&entry.path());
     }
 }

@@ -1,7 +1,7 @@
 //! The mark of a call: every process that a hook starts carries `WHARF_INSTANCE=INSTANCE:TRACE` in its environment,
 //! so that what a call leaves behind is found wherever it went, also by the next launcher.
 //!
-//! Which calls have not ended is said by their directories (`calls`).
+//! Which calls have not ended is written down in the `journal`.
 //!
 //! A process is only signalled through a pidfd that was opened before its mark was read, so a reused process id
 //! never hits a stranger. What dropped the mark (a detached monitor) is nobody's leftover.
@@ -17,6 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::calls;
+use super::journal::Journal;
 
 /// The variable that carries the mark.
 pub(crate) const VARIABLE: &str = "WHARF_INSTANCE";
@@ -187,16 +188,18 @@ fn wait(found: &[OwnedFd], most: Duration) {
 }
 
 /// After a crash: ends what carries the mark of a call that had not ended, and forgets those calls. Blocks.
-pub(crate) fn end_leftovers(dir: &Path, instance: &str) -> usize {
+pub(crate) fn end_leftovers(journal: &Journal, calls: &Path, instance: &str) -> usize {
+    let open = journal.open();
     let mut target = Target::default();
-    for call in calls::open(dir) {
-        let mark = format!("{instance}:{}", call.trace);
-        match call.group {
-            Some(group) => drop(target.marked_groups.insert((mark, group))),
+    for (trace, group) in &open {
+        let mark = format!("{instance}:{trace}");
+        match group {
+            Some(group) => drop(target.marked_groups.insert((mark, *group))),
             None => drop(target.marks.insert(mark)),
         }
     }
     let ended = end(&target, Duration::from_secs(2));
-    calls::clear(dir);
+    journal.forget(&open);
+    calls::clear(calls);
     ended
 }

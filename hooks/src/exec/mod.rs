@@ -8,6 +8,7 @@
 pub(crate) mod calls;
 pub(crate) mod child;
 pub(crate) mod document;
+pub(crate) mod journal;
 pub(crate) mod marks;
 mod outcome;
 
@@ -34,8 +35,7 @@ pub(crate) async fn run(
     hook: Hook,
     request: &Value,
 ) -> Result<Value, HookError> {
-    let dir = context.about_to_run()?;
-    run_in(dir, context, file, hook, request).await
+    run_in(context.place_to_run()?, context, file, hook, request).await
 }
 
 /// The same below the directory of a script that calls it.
@@ -48,7 +48,7 @@ pub(crate) async fn run_below(
     let dir = tempfile::Builder::new()
         .prefix("base-")
         .permissions(std::fs::Permissions::from_mode(0o700))
-        .tempdir_in(context.about_to_run()?)
+        .tempdir_in(context.place_to_run()?)
         .map_err(|error| no_room(&error))?;
     run_in(dir.path(), context, file, hook, request).await
 }
@@ -93,7 +93,7 @@ async fn run_in(
         cancel: context.cancel.clone(),
     };
     let started = std::time::Instant::now();
-    let ended = child.run(|pid| context.dir.note_group(pid)).await;
+    let ended = child.run(|pid| context.traces.note_group(pid)).await;
     let ended = match ended {
         Ok(ended) => ended,
         Err(error) => {

@@ -76,7 +76,7 @@ pub(crate) async fn exec(lua: Lua, host: Host, options: Table) -> mlua::Result<T
     let cancel = context.cancel.child_token();
     // Dropping this call, or the VM, ends the command.
     let _ended_with_the_call = cancel.clone().drop_guard();
-    let dir = context.about_to_run().map_err(|error| mlua::Error::external(Failed(error)))?;
+    let dir = context.place_to_run().map_err(|error| mlua::Error::external(Failed(error)))?;
     let child = Child {
         argv,
         env: env.into_iter().collect(),
@@ -92,7 +92,7 @@ pub(crate) async fn exec(lua: Lua, host: Host, options: Table) -> mlua::Result<T
     let noted = std::sync::Arc::clone(&context);
     let running = host.runtime()?.spawn(child.run(move |group| {
         noted.note_command_group(group);
-        noted.dir.note_group(group);
+        noted.traces.note_group(group);
     }));
     let ended = running.await.map_err(|error| mistake(format!("host.exec: {error}")))?;
     let ended =

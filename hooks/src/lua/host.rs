@@ -342,7 +342,8 @@ fn fail(_: &Lua, (kind, message, options): (String, LuaString, Option<Table>)) -
 /// `host.tmp()`: the call's private directory; `host.tmp(name, text)`: a new file in it, 0600. Removed with the call.
 fn tmp(state: &Host, (name, text): (Option<String>, Option<Lv>)) -> mlua::Result<String> {
     let context = state.context("host.tmp")?;
-    let dir = context.dir.make().map_err(|error| mlua::Error::external(Failed(exec::no_room(&error))))?;
+    let dir =
+        context.traces.directory().map_err(|error| mlua::Error::external(Failed(exec::no_room(&error))))?;
     let Some(name) = name else { return Ok(dir.display().to_string()) };
     let good = !name.is_empty() && name.len() < 200 && !name.starts_with('.') && !name.contains(['/', '\0']);
     if !good {

@@ -130,10 +130,7 @@ pub(super) async fn events(
     let last = headers.get("last-event-id").map(|id| id.to_str().unwrap_or("?"));
     let items = ReceiverStream::new(app.launcher.events(caller.actor()?, last)).map(|item| {
         let event = match item {
-            FeedItem::Event { id, event } => Event::default()
-                .id(id)
-                .event("session")
-                .data(serde_json::to_string(&event).unwrap_or_default()),
+            FeedItem::Event { id, event } => Event::default().id(id).event("session").data(event),
             FeedItem::Reset { id } => Event::default().id(id).event("reset").data("{}"),
         };
         Ok(event)
