@@ -113,13 +113,23 @@ pub(crate) async fn tunnel(monitor: &Monitor, stream: LinkStream, name: &str) {
     let (mut from, mut to) = tokio::io::split(socket);
     let outward = async {
         let mut buffer = vec![0; 32 * 1024];
-        while let Ok(length @ 1..) = from.read(&mut buffer).await {
-            let data = Bytes::copy_from_slice(&buffer[..length]);
-            if writer.send(Frame::Data(Channel::Stdin, data)).await.is_err() {
-                return;
+        let last = loop {
+            match from.read(&mut buffer).await {
+                Ok(0) => break ServerControl::Eof(true),
+                Ok(length) => {
+                    let data = Bytes::copy_from_slice(&buffer[..length]);
+                    if writer.send(Frame::Data(Channel::Stdin, data)).await.is_err() {
+                        return;
+                    }
+                }
+                // Not an end: what broke off must not pass for whole.
+                Err(error) => {
+                    let detail = format!("the application at {name} broke its connection off: {error}");
+                    break ServerControl::Error(Problem::new(ErrorCode::EndpointFailed, detail));
+                }
             }
-        }
-        let _ = writer.send_json(&ServerControl::Eof(true)).await;
+        };
+        let _ = writer.send_json(&last).await;
     };
     let enough = CancellationToken::new();
     let inward = async {

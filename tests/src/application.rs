@@ -224,6 +224,33 @@ pub fn page(html: &'static str) -> u16 {
     port
 }
 
+/// A TCP server on loopback that says `said` to each connection and resets it when it is asked something more; its port.
+///
+/// # Panics
+/// When no port can be had.
+pub fn resets(said: &'static str) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                _ = stream.write_all(said.as_bytes());
+                let mut asked = Vec::new();
+                let mut bytes = [0; 4096];
+                while !asked.ends_with(b"now") && !asked.ends_with(b"\r\n\r\n") {
+                    match stream.read(&mut bytes) {
+                        Ok(length @ 1..) => asked.extend_from_slice(&bytes[..length]),
+                        _ => return,
+                    }
+                }
+                // Closed like this, a connection is reset and not ended.
+                _ = rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
+            });
+        }
+    });
+    port
+}
+
 /// A TCP server on loopback that echoes each connection, and says `[end]` when its input has ended; its port.
 ///
 /// # Panics
