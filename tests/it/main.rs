@@ -36,6 +36,7 @@ mod reappear;
 mod recovery;
 mod requeue;
 mod restart;
+mod revocation;
 mod secrets;
 mod sharing;
 mod sign_in;

@@ -375,13 +375,13 @@ pub(super) async fn logs(
     let body = futures_util::stream::unfold((reader, writer, entry), async |(mut reader, writer, entry)| {
         let frame = tokio::select! {
             frame = reader.recv() => frame,
-            _ = entry.cut() => return None,
+            // Not an end: a body that stops short is told from a whole one.
+            _ = entry.cut() => Ok(None),
         };
         match frame {
             Ok(Some(Frame::Data(_, data))) => Some((Ok(data), (reader, writer, entry))),
             // Said by the monitor: everything was.
             Ok(Some(Frame::Control(_))) => None,
-            // Not an end: a body that stops short is told from a whole one.
             Ok(None) | Err(_) => {
                 let lost = std::io::Error::from(std::io::ErrorKind::ConnectionAborted);
                 Some((Err(lost), (reader, writer, entry)))
