@@ -174,6 +174,7 @@
 ---@alias wharf.StatusResult table<string, wharf.JobReport> By job id; what is left out nobody can tell.
 
 ---@class wharf.LogsRequest
+---@field after? string `next` of an earlier answer; absent for the end of it all.
 ---@field config table [config] of the template.
 ---@field deadline_ms integer What is left of its time.
 ---@field dir string The session directory, where a job's own output may lie.
@@ -186,7 +187,7 @@
 ---@field trace_id string Names this call.
 ---@field user wharf.User
 
----@alias wharf.LogsResult {text: string}|{path: string}
+---@alias wharf.LogsResult {next?: string, text: string}|{path: string}
 
 ---@class wharf.TerminateRequest
 ---@field config table [config] of the template.
@@ -525,9 +526,9 @@ function docker.inspect(options) end
 ---@return table<string, string|false>
 function docker.list(options) end
 
----What the container's first process, the monitor, printed itself.
----@param options {id: string, tail?: number}
----@return {text: string}
+---What the container's first process, the monitor, printed itself: the end of it, or with `after`, which is `next` of an earlier answer, what came since.
+---@param options {id: string, tail?: number, after?: string}
+---@return {text: string, next?: string}
 function docker.logs(options) end
 
 ---Runs a program in a session's container.

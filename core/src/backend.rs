@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use wharf_protocol::SessionId;
 
 use crate::hook::{HookError, HookErrorKind};
 
@@ -25,6 +26,11 @@ pub trait Backend: std::fmt::Debug + Send + Sync {
     async fn probe(&self) -> Result<(), String>;
     /// The functions that hooks of its templates may call.
     fn module(&self) -> Option<Arc<dyn HostModule>>;
+    /// Removes what a submit left half done of a session that nobody knows any more: only what has never run and cannot
+    /// begin by itself. Nothing there is success.
+    async fn forget(&self, _session: &SessionId) -> Result<(), String> {
+        Ok(())
+    }
     /// Says which jobs may be over as soon as the backend itself hears of it, for as long as it is asked; ends at
     /// once where nothing can be heard. Only a hint: what jobs are is told by `status`.
     async fn watch(&self, _heard: &mpsc::UnboundedSender<Heard>) {}
@@ -70,7 +76,7 @@ pub struct HostFunction {
 #[derive(Debug, Clone)]
 pub struct HostContext {
     /// The session, when the hook serves one.
-    pub session: Option<wharf_protocol::SessionId>,
+    pub session: Option<SessionId>,
     /// The cleaned environment that every process of the call gets: `PATH` (the template's own directories first),
     /// `HOME`, `USER`, `LANG` and the mark.
     pub base: Vec<(String, String)>,

@@ -25,7 +25,9 @@ use crate::changes::{history, purge_changes};
 use crate::fence::{Fence, fence};
 use crate::hook::{HookError, JobReport};
 use crate::inner::Inner;
+use crate::last_words;
 use crate::launcher::{LinkId, Refusal};
+use crate::leftover::Duty;
 use crate::link::ControlLink;
 use crate::record::{LinkState, Record, Stage};
 use crate::registry::{Handle, View};
@@ -365,6 +367,9 @@ impl Driver {
             info!(event = note.event, actor = note.actor, detail = %note.detail.escape_debug());
         }
         let ended = !self.session.record.is_ended() && step.session.record.is_ended();
+        if last_words::are_wanted(&self.session.record, &step.session.record) {
+            last_words::keep(&self.inner, step.session.record.clone());
+        }
         let visible = changed || step.session.link != self.session.link;
         self.session = step.session;
         if ended && let Stage::Ended { end, .. } = &self.session.record.stage {
@@ -480,8 +485,14 @@ impl Driver {
             }
         }
         let now = self.inner.clock.now();
-        self.inner.store.commit(purge_changes(&self.session.record, now)).await?;
+        let left = Duty::of(&self.inner, &self.session.record);
+        let mut changes = purge_changes(&self.session.record, now);
+        changes.extend(left.as_ref().map(Duty::noted));
+        self.inner.store.commit(changes).await?;
         info!(event = "purged");
+        if let Some(left) = left {
+            tokio::spawn(left.fulfil(Arc::clone(&self.inner)));
+        }
         if let Some(prepare) = self.running.prepare.take() {
             prepare.cancel();
         }

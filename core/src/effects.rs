@@ -17,6 +17,7 @@ use crate::ending;
 use crate::enrolment;
 use crate::hook::{Found, Hook, HookAnswer, HookCall, HookError, HookErrorKind, HookRun, MonitorInRequest};
 use crate::inner::Inner;
+use crate::last_words;
 use crate::record::Record;
 use crate::requests;
 use crate::state::{Effect, Event, Mode};
@@ -348,6 +349,7 @@ impl Driver {
     fn end_stray(&self, job: String, handle: Option<Value>) {
         let (inner, record, _) = self.parts();
         self.spawn(async move {
+            last_words::kept(&inner, &record.id).await;
             for wait in [0, 2, 10, 60] {
                 tokio::time::sleep(std::time::Duration::from_secs(wait)).await;
                 let mode = Mode::Kill.as_str();
@@ -371,7 +373,10 @@ impl Driver {
         let (inner, record, _) = self.parts();
         if listens(&inner, &record.template, hook) {
             let word = Word::new(&record.id, hook, None, record.rev);
-            self.spawn(async move { telling::tell(&inner, &record, word).await });
+            self.spawn(async move {
+                last_words::kept(&inner, &record.id).await;
+                telling::tell(&inner, &record, word).await;
+            });
         }
     }
 

@@ -238,8 +238,15 @@ pub struct JobReport {
 /// Of `logs`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Logs {
-    /// The text itself.
+    /// The text itself, as much of its end as was asked for.
     Text(String),
+    /// What came after the place that was asked for, or the end of it all where none was.
+    Piece {
+        /// The text.
+        text: String,
+        /// The place where it ends, in words of the hook's own: asked for by the next `after`.
+        next: String,
+    },
     /// A file that the runtime has checked: regular, below the session directory or `logs.roots`, no links.
     Path(std::path::PathBuf),
 }

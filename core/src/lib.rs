@@ -27,7 +27,9 @@ pub mod filesystem;
 pub mod hook;
 mod inner;
 pub mod keys;
+mod last_words;
 mod launcher;
+mod leftover;
 pub mod link;
 mod listening;
 #[cfg(all(test, feature = "testing"))]
@@ -48,7 +50,7 @@ pub mod template;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use actions::Passed;
+pub use actions::{HookLog, Passed};
 pub use inner::{Parts, Settings};
 pub use launcher::{
     Admitted, Entry, FeedItem, Figures, Launcher, LinkId, ListFilter, OpenError, Refusal, Started,

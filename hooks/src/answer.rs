@@ -329,12 +329,14 @@ fn logs(hook: Hook, answer: Value, rules: &Rules<'_>) -> Result<Logs, HookError>
     #[serde(deny_unknown_fields)]
     struct Answer {
         text: Option<String>,
+        next: Option<String>,
         path: Option<String>,
     }
     let answer: Answer = typed(hook, Value::Object(rules.object(hook, answer)?))?;
-    match (answer.text, answer.path) {
-        (Some(text), None) => Ok(Logs::Text(text)),
-        (None, Some(path)) => {
+    match (answer.text, answer.next, answer.path) {
+        (Some(text), None, None) => Ok(Logs::Text(text)),
+        (Some(text), Some(next), None) => Ok(Logs::Piece { text, next }),
+        (None, None, Some(path)) => {
             let path = Path::new(&path);
             let below = rules.log_roots.iter().any(|root| regular_beneath(root, path));
             let under = rules.log_roots.iter().any(|root| path.strip_prefix(root).is_ok())
@@ -355,7 +357,7 @@ fn logs(hook: Hook, answer: Value, rules: &Rules<'_>) -> Result<Logs, HookError>
                 )))
             }
         }
-        _ => Err(bad("the result of `logs`: expected `text` or `path`")),
+        _ => Err(bad("the result of `logs`: expected `text` (and `next`), or `path`")),
     }
 }
 

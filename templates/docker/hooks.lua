@@ -48,7 +48,7 @@ function hooks.status(req)
 end
 
 function hooks.logs(req)
-  return docker.logs { id = req.session.id, tail = req.tail }
+  return docker.logs { id = req.session.id, tail = req.tail, after = req.after }
 end
 
 function hooks.terminate(req)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use wharf_tests::events::Following;
 use wharf_tests::launcher::Home;
 use wharf_tests::websocket::WebSocket;
 use wharf_tests::{Dockerd, Launcher, Probe, Template, until, wait};
@@ -237,6 +238,40 @@ end";
     assert_eq!(launcher.terminate(&id, "15s")["end"]["cause"], "terminated");
 }
 
+/// The container's own words are the monitor's: here that it reaches no launcher, since its addresses are wrong at first.
+#[test]
+fn what_a_container_says_is_followed_while_pending_and_kept_when_its_monitor_never_comes() {
+    let engine = Dockerd::start();
+    let launcher = site(&engine, "", SLOW_START);
+    let pending = |command: &[&str]| {
+        let id = launcher.start_session(&body("site", "busybox", command));
+        await_container(&engine, &id, "created");
+        let addresses = launcher.data().join("sessions").join(&id).join("mount/addresses");
+        let right = std::fs::read(&addresses).expect("it was written");
+        std::fs::write(&addresses, "unix:/run/wharf/nowhere\n").expect("our own directory");
+        let mut following = Following::open(&launcher.http(), &format!("/sessions/{id}/logs?follow=true"));
+        let told = following.read_until(SOON, |text| text.contains("no launcher is reached"));
+        assert!(told, "{}", following.seen());
+        (id, addresses, right, following)
+    };
+    let (_, addresses, right, mut following) = pending(&["sh", "-c", "echo first; sleep 2; echo last"]);
+    std::fs::write(&addresses, right).expect("our own directory");
+    assert!(following.ends(Duration::from_secs(60)), "{}", following.seen());
+    let seen = following.seen().replace("\r\n", "\n");
+    assert!(seen.ends_with(")\nfirst\nlast\n"), "{seen}");
+    assert_eq!(seen.matches("no launcher is reached").count(), 1, "{seen}");
+    await_no_container(&engine);
+
+    let (id, _, _, mut following) = pending(&["true"]);
+    engine.run(&["kill", &id]).exits(0);
+    assert_eq!(launcher.await_ended(&id, SOON)["end"]["cause"], "never_registered");
+    await_no_container(&engine);
+    assert!(following.ends(SOON), "{}", following.seen());
+    let said = launcher.http().get(&format!("/sessions/{id}/logs")).text();
+    assert!(said.contains("no launcher is reached"), "{said}");
+    assert_eq!(following.seen(), said);
+}
+
 #[test]
 fn killed_between_create_and_start_the_launcher_ends_with_exactly_one_container() {
     let engine = Dockerd::start();
@@ -251,6 +286,77 @@ fn killed_between_create_and_start_the_launcher_ends_with_exactly_one_container(
     let session =
         launcher.await_session(&id, "knows its job", SOON, |session| session["job"]["id"].is_string());
     assert_eq!(session["job"]["id"], id);
+}
+
+/// Purged while nobody knows what became of the submit: nothing is asked and nothing touched, and what was made and never
+/// started is gone in the end, whatever happens to launcher and engine meanwhile.
+#[test]
+fn a_container_that_was_made_and_never_started_does_not_outlive_its_purged_session() {
+    let mut engine = Dockerd::start();
+    let find = "function hooks.find(req) host.fail('unavailable', 'not now') end";
+    let toml = "[timeouts]\nsubmit = \"5s\"\nsettle = \"2s\"\n";
+    let mut launcher = site(&engine, toml, &format!("{SLOW_START}\n{find}"));
+    let cut_off = |launcher: &mut Launcher| {
+        let id = launcher.start_session(&body("site", "busybox", &["sleep", "1000"]));
+        await_container(&engine, &id, "created");
+        launcher.kill9();
+        launcher.restart();
+        launcher.await_session(&id, "is looked for", SOON, |session| session["phase"] == "unknown");
+        assert_eq!(launcher.http().post(&format!("/sessions/{id}/purge"), &json!({})).status, 204);
+        launcher.http().get(&format!("/sessions/{id}")).problem(404, "unknown_session");
+        assert_eq!(engine.containers(), [format!("{id} busybox created")]);
+        id
+    };
+    cut_off(&mut launcher);
+    await_no_container(&engine);
+
+    // One that somebody starts is a session again, and stays.
+    let id = cut_off(&mut launcher);
+    engine.run(&["start", &id]).exits(0);
+    launcher.await_reappeared(&id, SOON);
+    wait::never("it is taken for a leftover", Duration::from_secs(8), || {
+        let there = engine.containers();
+        (there != [format!("{id} busybox running")]).then(|| format!("{there:?}"))
+    });
+    assert_eq!(launcher.terminate(&id, "15s")["end"]["cause"], "terminated");
+    await_no_container(&engine);
+
+    // Neither launcher nor engine are there when it is time.
+    cut_off(&mut launcher);
+    launcher.kill9();
+    engine.kill9();
+    launcher.restart();
+    until("the engine is missed", SOON, || {
+        let backends = launcher.http().get("/backends").text();
+        Probe::when(backends.contains("cannot be reached"), (), || backends)
+    });
+    engine.restart();
+    until("the container is gone", Duration::from_secs(40), || {
+        let left = engine.containers();
+        Probe::when(left.is_empty(), (), || format!("{left:?}"))
+    });
+}
+
+/// Purged in the middle of its submit, which goes on: the job starts, and its session is back.
+#[test]
+fn a_session_purged_between_create_and_start_comes_back_with_its_one_container() {
+    let engine = Dockerd::start();
+    let launcher = site(&engine, "[timeouts]\nsubmit = \"5s\"\nsettle = \"1s\"\n", SLOW_START);
+    let id = launcher.start_session(&body("site", "busybox", &["sleep", "1000"]));
+    await_container(&engine, &id, "created");
+    assert_eq!(launcher.http().post(&format!("/sessions/{id}/purge"), &json!({})).status, 204);
+    launcher.await_reappeared(&id, SOON);
+    assert_eq!(engine.containers(), [format!("{id} busybox running")]);
+    // Ended in the middle of it, nothing is left.
+    let other = launcher.start_session(&body("site", "busybox", &["sleep", "1000"]));
+    until("the other one's container is made", SOON, || {
+        let there = engine.containers();
+        Probe::when(there.contains(&format!("{other} busybox created")), (), || format!("{there:?}"))
+    });
+    launcher.http().post(&format!("/sessions/{other}/terminate"), &json!({})).expect(202);
+    assert_eq!(launcher.await_ended(&other, SOON)["end"]["cause"], "terminated");
+    assert_eq!(launcher.terminate(&id, "15s")["end"]["cause"], "terminated");
+    await_no_container(&engine);
 }
 
 #[test]

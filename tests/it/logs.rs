@@ -1,6 +1,6 @@
 //! Logs: streams, tail, follow, what is left after the end, and the hook's while pending.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -121,6 +121,142 @@ fn while_pending_the_hook_says() {
     launcher.await_session(&id, "submitted", SOON, |session| session["phase"] == "submitted");
     assert_eq!(logs(&launcher, &id, ""), "waiting in line\n");
     assert_eq!(logs(&launcher, &id, "?stream=hook"), "waiting in line\n");
+}
+
+/// A queue whose jobs' output lies in a file, and whose jobs are over when the test says so.
+fn with_output() -> Template {
+    Template::queueing("queue")
+        .hook("logs", r#"printf '{"result":{"path":"%s/output"}}' "$(ask '"dir":"[^"]*"')""#)
+        .hook(
+            "status",
+            r#"j=$(ask '"job_id":"[^"]*"' | head -n 1)
+v=queued; [ ! -e "$J/over" ] || v=ended
+printf '{"result":{"%s":{"state":"%s"}}}\n' "$j" "$v""#,
+        )
+}
+
+/// A pending session of it, and its job's output.
+#[track_caller]
+fn pending(launcher: &Launcher, command: &[&str]) -> (String, std::path::PathBuf) {
+    let body = json!({"template": "queue", "command": command, "tty": false});
+    let id = launcher.start_session(&body);
+    launcher.await_session(&id, "queued", SOON, |session| session["job"]["state"] == "queued");
+    let output = launcher.data().join("sessions").join(&id).join("output");
+    (id, output)
+}
+
+fn add(file: &std::path::Path, text: &str) {
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(file);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).expect("the session's own directory");
+}
+
+#[test]
+fn followed_while_pending_the_jobs_output_goes_over_into_the_commands_and_no_line_is_lost_or_doubled() {
+    let launcher = Launcher::with(&with_output());
+    let (id, output) = pending(&launcher, &["sh", "-c", "for i in 1 2 3; do echo command-$i; done"]);
+    let mut following = Following::open(&launcher.http(), &format!("/sessions/{id}/logs?follow=true"));
+    assert_eq!(following.status, 200);
+    add(&output, "job-0\n");
+    assert!(following.read_until(SOON, |text| text == "job-0\n"), "{}", following.seen());
+    let many: Vec<String> = (1..20_000).map(|number| format!("job-{number}\n")).collect();
+    for part in many.chunks(1_000) {
+        add(&output, &part.concat());
+    }
+    // Half a line, which another look finds whole.
+    add(&output, "half ");
+    assert!(following.read_until(SOON, |text| text.ends_with("half ")), "{}", following.seen());
+    add(&output, "and half\n");
+    launcher.start_queued(&id);
+    assert!(following.ends(SOON), "{}", following.seen());
+    let expected = format!("job-0\n{}half and half\ncommand-1\ncommand-2\ncommand-3\n", many.concat());
+    assert!(following.seen() == expected, "{}", following.seen());
+}
+
+#[test]
+fn followed_by_lines_from_the_end_and_by_the_hook_alone_it_ends_with_the_session() {
+    let launcher = Launcher::with(&with_output());
+    let (id, output) = pending(&launcher, &["sh", "-c", "echo command; read line"]);
+    add(&output, "one\ntwo\nthree\n");
+    let path = format!("/sessions/{id}/logs?follow=true");
+    let mut last = Following::open(&launcher.http(), &format!("{path}&tail=1"));
+    let mut hook = Following::open(&launcher.http(), &format!("{path}&stream=hook&tail=2"));
+    assert!(last.read_until(SOON, |text| text == "three\n"), "{}", last.seen());
+    assert!(hook.read_until(SOON, |text| text == "two\nthree\n"), "{}", hook.seen());
+    launcher.start_queued(&id);
+    launcher.await_connected(&id);
+    assert!(last.read_until(SOON, |text| text == "three\ncommand\n"), "{}", last.seen());
+    add(&output, "four\n");
+    assert!(hook.read_until(SOON, |text| text == "two\nthree\nfour\n"), "{}", hook.seen());
+    launcher.terminate(&id, "10s");
+    assert!(last.ends(SOON) && hook.ends(SOON), "{}", last.seen());
+    assert_eq!((last.seen(), hook.seen()), ("three\ncommand\n", "two\nthree\nfour\n"));
+}
+
+#[test]
+fn of_a_job_whose_monitor_never_came_the_output_is_followed_to_its_end_and_shown_after() {
+    let template = with_output();
+    let launcher = Launcher::with(&template);
+    let (id, output) = pending(&launcher, &["true"]);
+    let mut following = Following::open(&launcher.http(), &format!("/sessions/{id}/logs?follow=true"));
+    add(&output, "no such module\n");
+    assert!(following.read_until(SOON, |text| !text.is_empty()), "{}", following.seen());
+    add(&output, "giving up\n");
+    add(&launcher.home().journal().join("over"), "");
+    assert!(following.ends(SOON), "{}", following.seen());
+    assert_eq!(following.seen(), "no such module\ngiving up\n");
+    assert_eq!(launcher.session(&id)["end"]["cause"], "never_registered");
+    assert_eq!(logs(&launcher, &id, ""), "no such module\ngiving up\n");
+    // Kept: the file is not needed any more.
+    std::fs::remove_file(&output).expect("it is there");
+    assert_eq!(logs(&launcher, &id, ""), "no such module\ngiving up\n");
+    assert_eq!(logs(&launcher, &id, "?stream=hook&tail=1"), "giving up\n");
+    assert_eq!(launcher.cli(&["logs", "-f", &id]).ok(), "no such module\ngiving up");
+}
+
+#[test]
+fn a_hook_that_only_knows_the_end_of_a_text_is_followed_too() {
+    // The last two lines, as a text: each is told once.
+    let template = Template::queueing("queue").hook(
+        "logs",
+        r#"printf '{"result":{"text":"'; tail -n 2 "$J/said" 2>/dev/null | sed 's/$/\\n/' | tr -d '\n'; printf '"}}'"#,
+    );
+    let launcher = Launcher::with(&template);
+    let id =
+        launcher.start_session(&json!({"template": "queue", "command": ["echo", "command"], "tty": false}));
+    launcher.await_session(&id, "submitted", SOON, |session| session["phase"] == "submitted");
+    let mut following = Following::open(&launcher.http(), &format!("/sessions/{id}/logs?follow=true"));
+    for number in 1..=4 {
+        add(&launcher.home().journal().join("said"), &format!("{number}\n"));
+        let wanted: String = (1..=number).map(|number| format!("{number}\n")).collect();
+        assert!(following.read_until(SOON, |text| text == wanted), "{}", following.seen());
+    }
+    launcher.start_queued(&id);
+    assert!(following.ends(SOON), "{}", following.seen());
+    assert_eq!(following.seen(), "1\n2\n3\n4\ncommand\n");
+}
+
+#[test]
+fn a_follower_of_a_purged_session_is_told_that_it_broke_off_and_one_without_right_is_cut() {
+    let launcher = Launcher::with(&with_output());
+    let (id, output) = pending(&launcher, &["true"]);
+    add(&output, "job\n");
+    let path = format!("/sessions/{id}/logs?follow=true");
+    let share = launcher
+        .http()
+        .post(&format!("/sessions/{id}/shares"), &json!({"grantee": "user:bob", "role": "view"}));
+    let share = share.expect(201)["id"].as_str().expect("it has an id").to_owned();
+    let mut guest = Following::open(&launcher.tcp(Some(&launcher.token("guest", Some("bob")))), &path);
+    assert!(guest.read_until(SOON, |text| text == "job\n"), "{}", guest.seen());
+    assert_eq!(launcher.http().delete(&format!("/sessions/{id}/shares/{share}")).status, 204);
+    assert!(guest.ends(SOON), "{}", guest.seen());
+    let mut command = launcher.home().command(&["logs", "-f", &id]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut following = command.spawn().expect("the command line runs");
+    let mut first = [0; 4];
+    following.stdout.as_mut().expect("piped").read_exact(&mut first).expect("what was printed");
+    assert_eq!(launcher.http().post(&format!("/sessions/{id}/purge"), &json!({})).status, 204);
+    let ended = following.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(7), "{}", String::from_utf8_lossy(&ended.stderr));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use wharf_tests::events::Following;
 use wharf_tests::{Launcher, Probe, Slurm, until, wait};
 
 /// Long enough for a job to be scheduled and its monitor to register on a starved machine.
@@ -284,18 +285,42 @@ fn a_refused_job_ends_with_slurms_words_and_leaves_nothing() {
 }
 
 #[test]
-fn a_job_that_dies_before_its_monitor_registers_is_told_with_its_log() {
+fn a_job_that_dies_before_its_monitor_registers_is_told_with_its_log_which_was_followed() {
     let slurm = Slurm::shared();
-    let template = slurm.template("broken", "").toml("[job]\nbefore = [\"echo no such module >&2; exit 7\"]");
-    let launcher = Launcher::with(&template);
+    let lines = "[job]\nbefore = [\"for i in 1 2 3; do echo loading $i; sleep 1; done; echo no such module >&2; exit 7\"]";
+    let launcher = Launcher::with(&slurm.template("broken", "").toml(lines));
     let id = launcher.start_session(&json!({"template": "broken", "command": ["sleep", "1000"]}));
+    let mut following = Following::open(&launcher.http(), &format!("/sessions/{id}/logs?follow=true"));
+    assert!(following.ends(RUNS), "{}", following.seen());
     let ended = launcher.await_ended(&id, RUNS);
     assert_eq!(ended["end"]["cause"], "never_registered", "{ended}");
     assert_eq!(ended["end"]["exit_code"], 7, "{ended}");
-    until("its log", Duration::from_secs(10), || {
-        let logs = launcher.http().get(&format!("/sessions/{id}/logs?stream=hook"));
-        Probe::when(logs.text().contains("no such module"), (), || logs.to_string())
-    });
+    let expected = "loading 1\nloading 2\nloading 3\nno such module\n";
+    assert_eq!(following.seen(), expected);
+    for stream in ["", "?stream=hook"] {
+        assert_eq!(launcher.http().get(&format!("/sessions/{id}/logs{stream}")).text(), expected);
+    }
+}
+
+#[test]
+fn a_jobs_output_is_followed_from_the_queue_into_the_commands() {
+    let slurm = Slurm::shared();
+    let template = slurm.template("held", "options = [\"--hold\"]");
+    let launcher = Launcher::with(
+        &template.toml("[job]\nbefore = [\"for i in 1 2 3; do echo loading $i; sleep 1; done\"]"),
+    );
+    let command = ["sh", "-c", "for i in 1 2 3; do echo running $i; sleep 0.2; done"];
+    let id = launcher.start_session(&json!({"template": "held", "command": command, "tty": false}));
+    let job = slurm.await_job(&id, &["PENDING"]);
+    launcher.await_session(&id, "held", RUNS, |session| session["job"]["state"] == "held");
+    let mut following = Following::open(&launcher.http(), &format!("/sessions/{id}/logs?follow=true"));
+    slurm.run(&["scontrol", "release", &job]);
+    assert!(following.ends(Duration::from_secs(60)), "{}", following.seen());
+    let lines: Vec<String> = ["loading", "running"]
+        .iter()
+        .flat_map(|word| (1..=3).map(move |i| format!("{word} {i}\n")))
+        .collect();
+    assert_eq!(following.seen(), lines.concat());
 }
 
 #[test]

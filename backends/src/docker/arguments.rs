@@ -133,6 +133,9 @@ pub(super) struct Logs {
     /// Lines from the end.
     #[serde(default, deserialize_with = "whole")]
     pub(super) tail: Option<i64>,
+    /// `next` of an earlier answer: only what came since.
+    #[serde(default)]
+    pub(super) after: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

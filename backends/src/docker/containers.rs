@@ -6,16 +6,15 @@ use std::time::Duration;
 use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary};
 use bollard::query_parameters::{
-    CreateContainerOptions, InspectContainerOptions, ListContainersOptions, LogsOptions,
-    RemoveContainerOptions, StartContainerOptions,
+    CreateContainerOptions, InspectContainerOptions, ListContainersOptions, RemoveContainerOptions,
+    StartContainerOptions,
 };
-use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use wharf_core::backend::{HostContext, HostError};
 use wharf_core::hook::HookErrorKind;
 use wharf_protocol::SessionId;
 
-use super::arguments::{Create, List, Logs, One};
+use super::arguments::{Create, List, One};
 use super::engine::{Engine, status, words};
 use super::podman::understood;
 use super::policy::Policy;
@@ -26,9 +25,6 @@ use super::upload;
 const AGAIN: Duration = Duration::from_millis(50);
 /// So often a removal may fail before its failure is told.
 const FAILURES: usize = 40;
-
-/// Most bytes of a container's log.
-const LOG_MAX: usize = 1 << 20;
 
 /// A container that is a session's, by name and by label.
 #[derive(Debug)]
@@ -226,35 +222,28 @@ pub(super) async fn list(engine: &Engine, list: &List) -> Result<Value, HostErro
     Ok(json!(answer))
 }
 
-/// What the container's first process printed: the monitor's own words, not the command's.
-pub(super) async fn logs(engine: &Engine, logs: &Logs) -> Result<Value, HostError> {
-    let client = engine.client().await?;
-    let Some(container) = own(engine, &logs.id).await? else { return Ok(json!({ "text": "" })) };
-    let options = LogsOptions {
-        stdout: true,
-        stderr: true,
-        tail: logs.tail.map_or_else(|| "all".to_owned(), |tail| tail.max(0).to_string()),
-        ..Default::default()
-    };
-    let mut stream = client.logs(&container.id, Some(options));
-    let mut text = Vec::new();
-    while let Some(piece) = stream.next().await {
-        let piece = piece.map_err(|error| engine.told("the container's log cannot be read", error))?;
-        text.extend_from_slice(&piece.into_bytes());
-        if text.len() > LOG_MAX {
-            break;
-        }
-    }
-    text.truncate(LOG_MAX);
-    Ok(json!({ "text": String::from_utf8_lossy(&text) }))
-}
-
 /// Removes a session's container; somebody else's of that name is none of ours.
 pub(super) async fn remove(engine: &Engine, one: &One) -> Result<Value, HostError> {
     if let Some(container) = own(engine, &one.id).await? {
         end(engine, &container.id).await?;
     }
     Ok(json!({}))
+}
+
+/// Removes a session's container that was made and never started. Without force: one that begins meanwhile is refused by
+/// the engine, and stays.
+pub(super) async fn forget(engine: &Engine, session: &SessionId) -> Result<(), HostError> {
+    let Some(container) = own(engine, session).await? else { return Ok(()) };
+    if container.state() != Some(ContainerStateStatusEnum::CREATED) {
+        return Ok(());
+    }
+    let client = engine.client().await?;
+    let options = RemoveContainerOptions { v: true, ..Default::default() };
+    match client.remove_container(&container.id, Some(options)).await {
+        Ok(()) => Ok(()),
+        Err(error) if is_gone(&error) || status(&error) == Some(409) => Ok(()),
+        Err(error) => Err(engine.told("the container cannot be removed", error)),
+    }
 }
 
 /// Kills and removes, and returns when it is gone.

@@ -17,6 +17,7 @@ mod engine;
 mod events;
 mod exec;
 mod images;
+mod logs;
 mod podman;
 mod policy;
 mod sights;
@@ -30,6 +31,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use wharf_core::backend::{Backend, Heard, HostContext, HostError, HostFunction, HostModule};
 use wharf_core::hook::HookErrorKind;
+use wharf_protocol::SessionId;
 
 use arguments::read;
 pub use engine::{Address, Tls};
@@ -73,7 +75,7 @@ const FUNCTIONS: &[HostFunction] = &[
     HostFunction {
         name: "logs",
         writes: false,
-        doc: "What a container's first process printed; {id, tail?} → {text}.",
+        doc: "What a container's first process printed, the end of it or what came since; {id, tail?, after?} → {text, next?}.",
     },
     HostFunction {
         name: "exec",
@@ -129,6 +131,10 @@ impl Backend for Docker {
         Some(Arc::new(self.clone()))
     }
 
+    async fn forget(&self, session: &SessionId) -> Result<(), String> {
+        containers::forget(&self.engine, session).await.map_err(|error| error.message)
+    }
+
     async fn watch(&self, heard: &mpsc::UnboundedSender<Heard>) {
         events::watch(&self.engine, heard).await;
     }
@@ -161,7 +167,7 @@ impl HostModule for Docker {
             "start" => within(context, containers::start(engine, &read(arguments)?)).await,
             "inspect" => within(context, containers::inspect(engine, &read(arguments)?)).await,
             "list" => within(context, containers::list(engine, &read(arguments)?)).await,
-            "logs" => within(context, containers::logs(engine, &read(arguments)?)).await,
+            "logs" => within(context, logs::logs(engine, &read(arguments)?)).await,
             "stats" => within(context, sights::stats(engine, &read(arguments)?)).await,
             "networks" => within(context, sights::networks(engine, context)).await,
             "exec" => within(context, exec::exec(engine, read(arguments)?)).await,

@@ -1,8 +1,10 @@
-//! What a session printed: kept at its end, or told by the template's logs hook.
+//! What a session printed: kept at its end, or told by the template's logs hook. How that is followed stands in
+//! [`following`](super::following).
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use wharf_protocol::api::LogStream;
 use wharf_protocol::{ErrorCode, Problem, SessionId};
@@ -11,15 +13,17 @@ use super::{Target, from_hook};
 use crate::actor::{Actor, Verb};
 use crate::hook::{Hook, HookAnswer, Logs};
 use crate::inner::Inner;
+use crate::last_words;
 use crate::launcher::Launcher;
 use crate::link::ControlLink;
+use crate::record::Record;
 use crate::requests;
 
 /// How long a monitor may take to hand its output over at the end.
 const FETCH: Duration = Duration::from_secs(5);
 
 /// The last lines of a text.
-fn tail_of(text: Vec<u8>, lines: Option<u64>) -> Vec<u8> {
+pub(super) fn tail_of(text: Vec<u8>, lines: Option<u64>) -> Vec<u8> {
     let Some(lines) = lines.and_then(|lines| usize::try_from(lines).ok()) else { return text };
     if lines == 0 {
         return Vec::new();
@@ -33,46 +37,29 @@ fn tail_of(text: Vec<u8>, lines: Option<u64>) -> Vec<u8> {
 }
 
 impl Launcher {
-    /// What the template's logs hook says; empty without one.
+    /// What the template's logs hook says; empty without one. Of a session that ended before its monitor came: what the
+    /// hook said last.
     ///
     /// # Errors
     /// The hook's failure.
     pub async fn hook_logs(&self, by: &Actor, id: &SessionId, tail: Option<u64>) -> Result<Vec<u8>, Problem> {
         let (target, _) = self.find(by, id, Verb::See).await?;
-        let record = match &target {
+        let record = match target {
             Target::Live(handle) => Arc::clone(&handle.view.borrow().record),
-            Target::Ended(record) => Arc::new((**record).clone()),
-        };
-        let inner = &self.inner;
-        let has =
-            inner.template(&record.template).is_some_and(|template| template.hooks.contains(&Hook::Logs));
-        if !has || record.job.is_none() {
-            return Ok(Vec::new());
-        }
-        let dir = inner.data.session(id);
-        let more = [("tail", serde_json::json!(tail)), ("dir", serde_json::json!(dir))];
-        let request = requests::about(&record, &inner.owner, &more);
-        let run = inner
-            .run_hook(Hook::Logs, &record, Some(id.clone()), request, None, CancellationToken::new())
-            .await;
-        let trace = run.trace.id.clone();
-        inner.keep_trace(run.trace);
-        let limit = inner.settings().log_bytes;
-        match run.outcome {
-            Ok(HookAnswer::Logs(Logs::Text(text))) => Ok(tail_of(text.into_bytes(), tail)),
-            Ok(HookAnswer::Logs(Logs::Path(path))) => {
-                let text = tokio::task::spawn_blocking(move || end_of(&path, limit)).await;
-                match text {
-                    Ok(Ok(text)) => Ok(tail_of(text, tail)),
-                    Ok(Err(_)) | Err(_) => Ok(Vec::new()),
+            Target::Ended(record) => {
+                last_words::kept(&self.inner, id).await;
+                let kept = self.read_kept(id, LogStream::Hook).await?;
+                if !kept.is_empty() {
+                    return Ok(tail_of(kept, tail));
                 }
+                Arc::new(*record)
             }
-            Ok(_) => Ok(Vec::new()),
-            Err(error) => Err(from_hook(Hook::Logs, &error, Some(&trace))),
-        }
+        };
+        let Some(told) = ask(&self.inner, &record, tail, None).await? else { return Ok(Vec::new()) };
+        Ok(tail_of(whole(&self.inner, told).await, tail))
     }
 
-    /// What an ended session had printed.
+    /// What an ended session had printed; of one that never ran, what the template's hook says, if it does.
     ///
     /// # Errors
     /// `unknown_session`.
@@ -83,16 +70,76 @@ impl Launcher {
         stream: LogStream,
         tail: Option<u64>,
     ) -> Result<Vec<u8>, Problem> {
-        self.find(by, id, Verb::See).await?;
+        let (target, _) = self.find(by, id, Verb::See).await?;
+        if self.show(&target).started_at.is_none() {
+            return Ok(self.hook_logs(by, id, tail).await.unwrap_or_default());
+        }
+        Ok(tail_of(self.read_kept(id, stream).await?, tail))
+    }
+
+    pub(super) async fn read_kept(&self, id: &SessionId, stream: LogStream) -> Result<Vec<u8>, Problem> {
         let (data, id) = (self.inner.data.clone(), id.clone());
         let text = tokio::task::spawn_blocking(move || data.read_log(&id, stream)).await;
         match text {
-            Ok(Ok(text)) => Ok(tail_of(text, tail)),
+            Ok(Ok(text)) => Ok(text),
             Ok(Err(error)) => {
                 Err(Problem::new(ErrorCode::Unavailable, format!("the log cannot be read: {error}")))
             }
             Err(_) => Err(Problem::new(ErrorCode::Internal, "the log cannot be read")),
         }
+    }
+}
+
+/// Asks the template's logs hook; `None` without one, and while there is no job. With `after` only for what came since.
+pub(super) async fn ask(
+    inner: &Inner,
+    record: &Record,
+    tail: Option<u64>,
+    after: Option<&str>,
+) -> Result<Option<Logs>, Problem> {
+    let has = inner.template(&record.template).is_some_and(|template| template.hooks.contains(&Hook::Logs));
+    if !has || record.job.is_none() {
+        return Ok(None);
+    }
+    let dir = inner.data.session(&record.id);
+    let more = [("tail", json!(tail)), ("after", json!(after)), ("dir", json!(dir))];
+    let request = requests::about(record, &inner.owner, &more);
+    let id = Some(record.id.clone());
+    let run = inner.run_hook(Hook::Logs, record, id, request, None, CancellationToken::new()).await;
+    let trace = run.trace.id.clone();
+    inner.keep_trace(run.trace);
+    match run.outcome {
+        Ok(HookAnswer::Logs(told)) => Ok(Some(told)),
+        Ok(_) => Ok(None),
+        Err(error) => Err(from_hook(Hook::Logs, &error, Some(&trace))),
+    }
+}
+
+/// All that the hook told, at most as much as is kept of logs.
+async fn whole(inner: &Inner, told: Logs) -> Vec<u8> {
+    let path = match told {
+        Logs::Text(text) | Logs::Piece { text, .. } => return text.into_bytes(),
+        Logs::Path(path) => path,
+    };
+    let limit = inner.settings().log_bytes;
+    let text = tokio::task::spawn_blocking(move || end_of(&path, limit)).await;
+    text.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+/// Keeps what the hook says of a job that ends before its monitor came: the job may be gone in a moment.
+pub(crate) async fn keep_hook_logs(inner: &Inner, record: &Record) {
+    let told = match ask(inner, record, None, None).await {
+        Ok(Some(told)) => whole(inner, told).await,
+        Ok(None) => return,
+        Err(error) => return tracing::debug!(error = error.detail, "what its job had printed is not known"),
+    };
+    if told.is_empty() {
+        return;
+    }
+    let (data, id) = (inner.data.clone(), record.id.clone());
+    let kept = tokio::task::spawn_blocking(move || data.write_log(&id, LogStream::Hook, &told)).await;
+    if let Ok(Err(error)) = kept {
+        tracing::warn!(%error, "what its job had printed cannot be kept");
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod administration;
 mod enter;
+mod following;
 mod list;
 mod logs;
 mod monitors;
@@ -30,7 +31,8 @@ use crate::store::StoreError;
 use crate::streams::Change;
 use crate::telling::Word;
 
-pub(crate) use logs::keep_logs;
+pub use following::HookLog;
+pub(crate) use logs::{keep_hook_logs, keep_logs};
 pub use passes::Passed;
 pub(crate) use passes::Ticket;
 

@@ -9,6 +9,7 @@ use super::{Target, from_store};
 use crate::actor::{Actor, Verb};
 use crate::changes::purge_changes;
 use crate::driver::{Command, Purged};
+use crate::last_words;
 use crate::launcher::Launcher;
 use crate::record::Stage;
 use crate::registry::{Handle, View};
@@ -95,11 +96,14 @@ impl Launcher {
 
     fn forget_logs(&self, id: &SessionId) {
         let (inner, id) = (self.inner.clone(), id.clone());
-        tokio::task::spawn_blocking(move || {
-            let gone = inner.data.remove_logs(&id);
-            if let Err(error) = gone {
-                tracing::warn!(%id, %error, "logs of a purged session cannot be removed");
-            }
+        tokio::spawn(async move {
+            last_words::kept(&inner, &id).await;
+            let remove = move || {
+                if let Err(error) = inner.data.remove_logs(&id) {
+                    tracing::warn!(%id, %error, "logs of a purged session cannot be removed");
+                }
+            };
+            let _ = tokio::task::spawn_blocking(remove).await;
         });
     }
 }

@@ -216,9 +216,10 @@ pub const API: &[ApiItem] = &[
     item(
         "docker",
         "logs",
-        &[("options", "{id: string, tail?: number}")],
-        "{text: string}",
-        "What the container's first process, the monitor, printed itself.",
+        &[("options", "{id: string, tail?: number, after?: string}")],
+        "{text: string, next?: string}",
+        "What the container's first process, the monitor, printed itself: the end of it, or with `after`, which is \
+         `next` of an earlier answer, what came since.",
     ),
     item(
         "docker",

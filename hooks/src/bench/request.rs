@@ -128,6 +128,7 @@ pub(crate) fn of(hook: Hook, template: &Template, session: &Value) -> Value {
             one(&mut request);
             request["job_id"] = json!(JOB);
             request["tail"] = json!(100);
+            request["after"] = Value::Null;
             request["dir"] = monitor()["dir"].clone();
         }
         Hook::Terminate => {

@@ -107,6 +107,7 @@ fn request(hook: Hook) -> Value {
             job_id(false),
             handle(),
             ("tail", json!({ "type": "integer", "description": "So many lines." }), false),
+            ("after", text("`next` of an earlier answer; absent for the end of it all."), false),
             ("dir", text("The session directory, where a job's own output may lie."), true),
         ]),
         Hook::Terminate => usual(&[
@@ -166,7 +167,10 @@ fn result(hook: Hook) -> Value {
         ),
         Hook::Status => map_of(reference_to("JobReport"), "By job id; what is left out nobody can tell."),
         Hook::Logs => json!({ "oneOf": [
-            object(&[("text", text("The log itself."), true)]),
+            object(&[
+                ("text", text("The log itself; with `after` only what came since."), true),
+                ("next", text("Where it ends, in words of the hook's own: the next `after`."), false),
+            ]),
             object(&[("path", text("A regular file below the session directory or logs.roots."), true)]),
         ] }),
         Hook::TerminateMany => map_of(

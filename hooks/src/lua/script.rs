@@ -17,7 +17,7 @@ use crate::exec;
 use crate::load::place;
 
 /// Members of requests that may be absent; anything else that is absent is a typing mistake.
-const OPTIONAL: [&str; 21] = [
+const OPTIONAL: [&str; 22] = [
     "session",
     "user",
     "config",
@@ -35,6 +35,7 @@ const OPTIONAL: [&str; 21] = [
     "job_id",
     "handle",
     "tail",
+    "after",
     "mode",
     "by_seconds",
     "event",

@@ -21,7 +21,7 @@ use crate::monitor::Monitor;
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why there is no link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refused {
     /// 401: not again.
     Never,
@@ -29,8 +29,12 @@ pub(super) enum Refused {
     Over,
     /// 503 or 429.
     Later(Duration),
-    /// Nobody there.
-    Unreachable,
+    /// Nobody there, in the system's words.
+    Unreachable(String),
+}
+
+fn nobody(why: impl std::fmt::Display) -> Refused {
+    Refused::Unreachable(why.to_string())
 }
 
 pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -82,15 +86,17 @@ fn attempt(credential: &str) -> u32 {
 
 /// Dials every address until one answers.
 pub(super) async fn dial(monitor: &Monitor) -> Result<Link, Refused> {
-    let mut refused = Refused::Unreachable;
+    let mut refused = None;
+    let mut words = Vec::new();
     for address in addresses(&monitor.addresses) {
-        match tokio::time::timeout(PATIENCE, one(monitor, &address)).await {
-            Ok(Ok(link)) => return Ok(link),
-            Ok(Err(Refused::Unreachable)) | Err(_) => {}
-            Ok(Err(answer)) => refused = answer,
+        let dialled = tokio::time::timeout(PATIENCE, one(monitor, &address)).await;
+        match dialled.unwrap_or_else(|_| Err(nobody("no answer in time"))) {
+            Ok(link) => return Ok(link),
+            Err(Refused::Unreachable(why)) => words.push(format!("{address}: {why}")),
+            Err(answer) => refused = Some(answer),
         }
     }
-    Err(refused)
+    Err(refused.unwrap_or_else(|| nobody(words.join("; "))))
 }
 
 async fn one(monitor: &Monitor, address: &str) -> Result<Link, Refused> {
@@ -100,16 +106,12 @@ async fn one(monitor: &Monitor, address: &str) -> Result<Link, Refused> {
 
 /// Dials one address with those papers.
 pub(super) async fn show(address: &str, papers: &str, claim: &LinkClaim) -> Result<Link, Refused> {
-    let (socket, host) = connect(address).await.map_err(|_| Refused::Unreachable)?;
-    let header = serde_json::to_vec(claim).map_err(|_| Refused::Unreachable)?;
-    let mut request =
-        format!("ws://{host}{LINK_PATH}").into_client_request().map_err(|_| Refused::Unreachable)?;
+    let (socket, host) = connect(address).await.map_err(nobody)?;
+    let header = serde_json::to_vec(claim).map_err(nobody)?;
+    let mut request = format!("ws://{host}{LINK_PATH}").into_client_request().map_err(nobody)?;
     let headers = request.headers_mut();
     headers.insert("authorization", papers.parse().map_err(|_| Refused::Never)?);
-    headers.insert(
-        LINK_HEADER,
-        wharf_protocol::signed::encode(&header).parse().map_err(|_| Refused::Unreachable)?,
-    );
+    headers.insert(LINK_HEADER, wharf_protocol::signed::encode(&header).parse().map_err(nobody)?);
     let config = WebSocketConfig::default().max_message_size(Some(4 << 20)).max_frame_size(Some(4 << 20));
     match tokio_tungstenite::client_async_with_config(request, socket, Some(config)).await {
         Ok((link, _)) => Ok(link),
@@ -121,9 +123,9 @@ pub(super) async fn show(address: &str, papers: &str, claim: &LinkClaim) -> Resu
                     response.headers().get("retry-after").and_then(|after| after.to_str().ok()?.parse().ok());
                 Refused::Later(Duration::from_secs(after.unwrap_or(5).clamp(1, 600)))
             }
-            _ => Refused::Unreachable,
+            status => nobody(format!("status {status}: no launcher")),
         }),
-        Err(_) => Err(Refused::Unreachable),
+        Err(error) => Err(nobody(error)),
     }
 }
 

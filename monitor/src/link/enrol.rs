@@ -12,6 +12,7 @@ use wharf_link::FrameError;
 use wharf_protocol::monitor::{Enrolled, Enrolment, LauncherSays, LinkClaim, PROTOCOL};
 use wharf_protocol::signed;
 
+use super::Said;
 use super::dial::{self, Refused};
 use super::{MOST, proof, random, session};
 use crate::{detach, picked, say};
@@ -80,11 +81,13 @@ async fn spend(enrolment: &Enrolment) -> io::Result<Enrolled> {
     };
     let papers = format!("Enrol {}", enrolment.secret);
     let mut next = Duration::from_secs(1);
+    let mut said = Said::default();
     loop {
         let mut wait = random(next);
+        let mut words = Vec::new();
         for address in &enrolment.addresses {
             let dialled = tokio::time::timeout(dial::PATIENCE, dial::show(address, &papers, &claim)).await;
-            match dialled.unwrap_or(Err(Refused::Unreachable)) {
+            match dialled.unwrap_or_else(|_| Err(Refused::Unreachable("no answer in time".to_owned()))) {
                 Ok(link) => match tokio::time::timeout(session::GREETING, receive(link)).await {
                     Ok(Ok(enrolled)) if proof::is_proof(&enrolled.proof, &claim.nonce, &enrolment.keys) => {
                         return Ok(enrolled);
@@ -99,8 +102,11 @@ async fn spend(enrolment: &Enrolment) -> io::Result<Enrolled> {
                 }
                 Err(Refused::Over) => return Err(io::Error::other("the session is over")),
                 Err(Refused::Later(after)) => wait = wait.max(after),
-                Err(Refused::Unreachable) => {}
+                Err(Refused::Unreachable(why)) => words.push(format!("{address}: {why}")),
             }
+        }
+        if !words.is_empty() {
+            said.unreached(words.join("; "));
         }
         tokio::time::sleep(wait).await;
         next = (next * 2).min(MOST);

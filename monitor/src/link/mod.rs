@@ -22,6 +22,7 @@ pub(crate) async fn keep(monitor: Arc<Monitor>) {
     let mut wait = Duration::ZERO;
     let mut next = Duration::from_secs(1);
     let mut before = dial::local_sockets(&monitor.addresses);
+    let mut said = Said::default();
     loop {
         pause(&monitor, wait, &before).await;
         // As they were when dialled: one that came meanwhile is news.
@@ -30,6 +31,7 @@ pub(crate) async fn keep(monitor: Arc<Monitor>) {
             Ok(socket) => match session::serve(&monitor, socket).await {
                 session::Over::Lost { welcomed } => {
                     if welcomed {
+                        said = Said::default();
                         next = Duration::from_secs(1);
                         wait = random(Duration::from_secs(2));
                         continue;
@@ -53,10 +55,23 @@ pub(crate) async fn keep(monitor: Arc<Monitor>) {
                 wait = after + random(after / 4);
                 continue;
             }
-            Err(Refused::Unreachable) => {}
+            Err(Refused::Unreachable(why)) => said.unreached(why),
         }
         wait = random(next);
         next = (next * 2).min(MOST);
+    }
+}
+
+/// What was last said of a launcher that is not reached: it is dialled for ever, and said once.
+#[derive(Debug, Default)]
+struct Said(Option<String>);
+
+impl Said {
+    fn unreached(&mut self, why: String) {
+        if self.0.as_ref() != Some(&why) {
+            say(&format!("no launcher is reached; dialling on ({why})"));
+            self.0 = Some(why);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The routes, one group a file, and the description that is made from the same types.
 
 mod administration;
+mod logs;
 mod sessions;
 mod shares;
 mod sign_in;
@@ -42,7 +43,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(streams::exec, streams::exec_stream))
         .routes(routes!(streams::attach))
         .routes(routes!(streams::tunnel))
-        .routes(routes!(streams::logs))
+        .routes(routes!(logs::logs))
         .routes(routes!(shares::list, shares::share))
         .routes(routes!(shares::unshare))
         .routes(routes!(shares::access))

@@ -1,27 +1,25 @@
-//! Entering a session: connect, exec, attach, tunnel, logs.
+//! Entering a session: connect, exec, attach, tunnel.
 
 use std::time::Duration;
 
-use axum::body::Body as HttpBody;
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::HeaderMap;
-use serde_json::Value;
 use wharf_core::actor::{Actor, Verb};
 use wharf_core::{Entry, WaitFor};
 use wharf_link::{Frame, LinkStream};
 use wharf_protocol::api::{
-    ConnectRequest, Connection, Encoding, Endpoint, EndpointKind, ExecRequest, ExecResult, LogStream, Role,
+    ConnectRequest, Connection, Encoding, Endpoint, EndpointKind, ExecRequest, ExecResult, Role,
 };
 use wharf_protocol::monitor::{EndpointDeclared, StreamOpen};
 use wharf_protocol::stream::{Channel, ClientControl, ExecStart, Exit, ServerControl};
-use wharf_protocol::{ErrorCode, Problem, SessionId, State as SessionState};
+use wharf_protocol::{ErrorCode, Problem, SessionId};
 
 use crate::App;
 use crate::extract::{Body, Id, Last, Query};
@@ -318,80 +316,4 @@ pub(super) async fn tunnel(
         .as_ref()
         .is_ok_and(|upgrade| upgrade.selected_protocol().is_some_and(|chosen| chosen == PROTOCOLS[0]));
     stream(app, caller.actor()?, &id, Verb::Tunnel, Kind::Tunnel { endpoint, plain }, upgrade).await
-}
-
-/// What a session printed
-#[utoipa::path(get, path = "/api/v1/sessions/{id}/logs", tag = "streams",
-    params(("id" = String, Path), ("stream" = Option<String>, Query), ("tail" = Option<u64>, Query),
-        ("follow" = Option<bool>, Query)),
-    responses((status = 200, body = String, content_type = "text/plain")))]
-pub(super) async fn logs(
-    State(app): State<App>,
-    Extension(caller): Extension<Caller>,
-    Id(id): Id,
-    mut query: Query,
-) -> Result<Response, Refused> {
-    let actor = caller.actor()?;
-    let which: LogStream = match query.one("stream") {
-        None => LogStream::All,
-        Some(word) => serde_json::from_value(Value::from(word))
-            .map_err(|_| Problem::field("stream", "has to be all, stdout, stderr or hook"))?,
-    };
-    let tail: Option<u64> = query.parse("tail", "a number of lines")?;
-    let follow = query.flag("follow")?;
-    query.finish()?;
-    let mut session = app.launcher.get(actor, &id).await?;
-    if which == LogStream::Hook {
-        return Ok(text(app.launcher.hook_logs(actor, &id, tail).await?.into()));
-    }
-    if session.state == SessionState::Pending {
-        let told = app.launcher.hook_logs(actor, &id, tail).await?;
-        if !follow {
-            return Ok(text(told.into()));
-        }
-        session = app.launcher.wait(actor, &id, WaitFor::Running, EXEC).await?;
-    }
-    if session.state == SessionState::Ended {
-        return Ok(text(app.launcher.kept_logs(actor, &id, which, tail).await?.into()));
-    }
-    let open = StreamOpen::Logs { stream: which, tail, follow };
-    let live = match app.links.get(&id).await {
-        Ok(link) => link.open(&open).await,
-        Err(problem) => Err(problem),
-    };
-    let stream = match live {
-        Ok((stream, _)) => stream,
-        Err(problem) => {
-            // Ended while it was asked, or out of reach: then what the template's hook says, if it has one.
-            if app.launcher.get(actor, &id).await?.state == SessionState::Ended {
-                return Ok(text(app.launcher.kept_logs(actor, &id, which, tail).await?.into()));
-            }
-            let told = app.launcher.hook_logs(actor, &id, tail).await?;
-            return if told.is_empty() { Err(problem.into()) } else { Ok(text(told.into())) };
-        }
-    };
-    let entry = app.launcher.enter(actor, &id, Verb::See).await?;
-    let (reader, writer) = stream.split();
-    let body = futures_util::stream::unfold((reader, writer, entry), async |(mut reader, writer, entry)| {
-        let frame = tokio::select! {
-            frame = reader.recv() => frame,
-            // Not an end: a body that stops short is told from a whole one.
-            _ = entry.cut() => Ok(None),
-        };
-        match frame {
-            Ok(Some(Frame::Data(_, data))) => Some((Ok(data), (reader, writer, entry))),
-            // Said by the monitor: everything was.
-            Ok(Some(Frame::Control(_))) => None,
-            Ok(None) | Err(_) => {
-                let lost = std::io::Error::from(std::io::ErrorKind::ConnectionAborted);
-                Some((Err(lost), (reader, writer, entry)))
-            }
-        }
-    });
-    Ok(text(HttpBody::from_stream(body)))
-}
-
-fn text(body: HttpBody) -> Response {
-    ([("content-type", "text/plain; charset=utf-8"), ("x-content-type-options", "nosniff")], body)
-        .into_response()
 }
