@@ -1,15 +1,13 @@
 //! The web page in a real browser: from the form to the terminal, over a restart, by a link, and against a hostile page.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use wharf_tests::templates::{END, FIND, QUEUE, STATUS};
 use wharf_tests::websocket::WebSocket;
-use wharf_tests::{Browser, Launcher, Look, Probe, Template, until};
+use wharf_tests::{Browser, Launcher, Look, Probe, Template, application, until};
 
-pub(super) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 const ROWS: &str = "return document.querySelector('.xterm-rows')?.textContent.includes(arguments[0])";
 const QUIET: &str = "return document.querySelector('.terminal-state')?.textContent === '' && \
      document.querySelector('.xterm-rows') !== null";
@@ -33,13 +31,13 @@ fn batch() -> Template {
         )
 }
 
-fn address(launcher: &Launcher) -> String {
+pub(crate) fn address(launcher: &Launcher) -> String {
     let login = launcher.cli(&["login", "--output", "json"]).json();
     login["url"].as_str().expect("an address").to_owned()
 }
 
 /// A browser whose owner has followed the address of `wharf login`.
-pub(super) fn signed_in(launcher: &Launcher, look: Look) -> Browser {
+pub(crate) fn signed_in(launcher: &Launcher, look: Look) -> Browser {
     let browser = Browser::start(look);
     let address = address(launcher);
     browser.go(&address);
@@ -55,12 +53,12 @@ pub(super) fn signed_in(launcher: &Launcher, look: Look) -> Browser {
     browser
 }
 
-pub(super) fn place(browser: &Browser, place: &str) {
+pub(crate) fn place(browser: &Browser, place: &str) {
     browser.script("location.hash = arguments[0]", &[json!(place)]);
 }
 
 /// No serious finding on the screen that is shown, and a picture of it.
-pub(super) fn looked_at(browser: &Browser, name: &str) {
+pub(crate) fn looked_at(browser: &Browser, name: &str) {
     browser.picture(name);
     let barriers = browser.barriers();
     assert!(barriers.is_empty(), "{name}:\n{barriers}");
@@ -131,6 +129,39 @@ fn from_the_form_to_the_terminal_over_a_reload_and_a_restart() {
 }
 
 #[test]
+fn a_form_keeps_what_is_typed_over_a_reload_a_restart_and_the_end_of_the_sign_in() {
+    let mut launcher = Launcher::with(&batch());
+    let browser = signed_in(&launcher, Look::DESK);
+    place(&browser, "#/start/batch");
+    browser.fill("#field-name", "typed");
+    let kept = "return JSON.stringify(history.state || {}).includes('typed')";
+    browser.until("it is kept", SOON, kept, &[]);
+    browser.reload();
+    let typed = "return document.querySelector('#field-name')?.value === 'typed'";
+    browser.until("it is there after the reload", SOON, typed, &[]);
+    launcher.kill9();
+    browser.press("Start the session");
+    browser.sees("What you have filled in stays.", SOON);
+    looked_at(&browser, "form-lost");
+    launcher.restart();
+    let tokens = launcher.cli(&["token", "list", "--output", "json"]).json();
+    let of_the_page = tokens.as_array().into_iter().flatten().find(|token| token["name"] == "page");
+    let id = of_the_page.and_then(|token| token["id"].as_str()).expect("its sign-in is a token");
+    launcher.cli(&["token", "revoke", id]).exits(0);
+    browser.sees("Your sign-in is over.", SOON);
+    looked_at(&browser, "signed-out");
+    browser.fill("#token", &launcher.token("full", None));
+    browser.press("Sign in");
+    browser.until("it is there after the sign-in", SOON, typed, &[]);
+    browser.press("Start the session");
+    browser.sees("Waiting for a free machine.", SOON);
+    assert_eq!(launcher.listed().len(), 1, "pressed twice, it was sent once");
+    browser.script("history.back()", &[]);
+    let empty = "return document.querySelector('#field-name')?.value === ''";
+    browser.until("what was sent is not offered again", SOON, empty, &[]);
+}
+
+#[test]
 fn every_screen_can_be_used_by_keyboard_on_a_phone_and_in_the_dark() {
     let launcher = Launcher::start();
     let id = launcher.start_session(
@@ -138,6 +169,7 @@ fn every_screen_can_be_used_by_keyboard_on_a_phone_and_in_the_dark() {
     );
     launcher.await_connected(&id);
     launcher.http().post(&format!("/sessions/{id}/shares"), &json!({"grantee": "user:bob"})).expect(201);
+    launcher.cli(&["template", "test", "shell", "--live"]).exits(0);
     let browser = signed_in(&launcher, Look::PHONE);
     let screens = [
         ("#/", "shared"),
@@ -167,6 +199,12 @@ fn every_screen_can_be_used_by_keyboard_on_a_phone_and_in_the_dark() {
         assert_eq!(wide, false, "{at} is wider than a phone");
     }
     assert_eq!(browser.script("return violations", &[]), json!([]));
+    // The last test of a template on its scheduler, step by step.
+    place(&browser, "#/launcher/templates");
+    let open = "const one = document.querySelector('[data-key=report-shell]'); if (!one) return false;\
+         one.querySelector('summary').click(); one.scrollIntoView(); return one.innerText.includes('terminate pending')";
+    browser.until("its steps", SOON, open, &[]);
+    looked_at(&browser, "phone-live-test");
     // Run, set and share, with the keyboard alone.
     place(&browser, &format!("#/s/{id}/run"));
     browser.until(
@@ -270,27 +308,9 @@ window.attack = async (id) => {
 };
 </script>"#;
 
-/// An application that serves that page at every path, and the port it is at.
-fn hostile() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            _ = stream.read(&mut [0; 16 << 10]);
-            _ = write!(
-                stream,
-                "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nService-Worker-Allowed: /\r\nContent-Length: {}\r\n\
-                 Connection: close\r\n\r\n{HOSTILE}",
-                HOSTILE.len()
-            );
-        }
-    });
-    port
-}
-
 #[test]
 fn a_page_inside_a_session_cannot_act_with_its_viewers_rights() {
-    let port = hostile();
+    let port = application::page(HOSTILE);
     let toml = format!("[connect.web]\nkind = \"http\"\nport = {port}\n");
     let launcher = Launcher::with(&Template::working("app").toml(&toml));
     let id = launcher.run_session("app", &[]);

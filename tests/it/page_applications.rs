@@ -62,17 +62,19 @@ fn use_desktop(launcher: &Launcher, browser: &Browser, id: &str, name: &str) {
     assert_eq!(browser.script("return violations", &[]), json!([]));
 }
 
-/// Opens JupyterLab in its tab, and runs a cell of a new notebook there.
+/// Waits until a session's JupyterLab does.
 #[track_caller]
-fn use_notebook(launcher: &Launcher, browser: &Browser, id: &str, name: &str) {
-    // It is a while until it listens.
+pub(crate) fn listens(launcher: &Launcher, id: &str) {
     let socket = "test -S \"${WHARF_SOCKET_JUPYTER:-/run/wharf/jupyter.sock}\"";
     until("JupyterLab listens", RUNS, || {
         let there = launcher.exec(id, &["sh", "-c", socket]);
         Probe::when(there["exit_code"] == 0, (), || there.to_string())
     });
-    browser.press("Open jupyter");
-    browser.newest_window();
+}
+
+/// Opens a notebook in the JupyterLab that is shown, and runs a cell.
+#[track_caller]
+pub(crate) fn runs_a_cell(browser: &Browser) {
     let card = "const card = document.querySelector('.jp-LauncherCard[data-category=Notebook]'); card?.click(); return card !== null";
     browser.until("JupyterLab offers a notebook", RUNS, card, &[]);
     let ready = "const cell = document.querySelector('.jp-Notebook .jp-CodeCell .cm-content'); cell?.focus(); \
@@ -93,13 +95,22 @@ fn use_notebook(launcher: &Launcher, browser: &Browser, id: &str, name: &str) {
         }
         Probe::NotYet(typed.to_string())
     });
+}
+
+/// Opens JupyterLab in its tab, and runs a cell of a new notebook there.
+#[track_caller]
+fn use_notebook(launcher: &Launcher, browser: &Browser, id: &str, name: &str) {
+    listens(launcher, id);
+    browser.press("Open jupyter");
+    browser.newest_window();
+    runs_a_cell(browser);
     browser.picture(name);
     let shown = browser.script("return document.cookie", &[]);
     assert!(!shown.to_string().contains("wharf"), "{shown}");
 }
 
 /// JupyterLab in an environment of its own below `target/`, made once; its directory of programs.
-fn jupyterlab() -> PathBuf {
+pub(crate) fn jupyterlab() -> PathBuf {
     let dir = wharf_tests::browser::target().join("jupyter");
     let ready = dir.join("ready");
     if !ready.exists() {

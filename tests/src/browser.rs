@@ -97,6 +97,15 @@ impl Browser {
     /// When there is none: `./test` installs the Debian packages `chromium` and `chromium-driver`.
     #[track_caller]
     pub fn start(look: Look) -> Self {
+        Self::start_with(look, &[])
+    }
+
+    /// Starts one with more of its options.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[track_caller]
+    pub fn start_with(look: Look, more: &[&str]) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdin(Stdio::null())
@@ -128,6 +137,7 @@ impl Browser {
         ]
         .map(str::to_owned)
         .into();
+        arguments.extend(more.iter().map(|&option| option.to_owned()));
         arguments.push(format!("--window-size={width},{height}"));
         arguments.push(format!("--user-data-dir={}", profile.path().display()));
         if look.dark {
@@ -291,6 +301,16 @@ impl Browser {
             let whole = there.len() == 1 && there[0].ends_with(name);
             Probe::when(whole, dir.join(name), || format!("{there:?}"))
         })
+    }
+
+    /// Goes to the window that was opened so many windows after the first.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[track_caller]
+    pub fn window(&self, at: usize) {
+        let windows = self.call("GET", "/window/handles", &Value::Null);
+        self.call("POST", "/window", &json!({ "handle": windows[at] }));
     }
 
     /// Keeps a picture of what is shown.

@@ -1,5 +1,6 @@
 // Small live plots, from the launcher's figures as they are asked for while this screen is open.
 
+import { request } from "../api.js";
 import { h, show as renew, svg } from "../dom.js";
 import { sentence } from "../words.js";
 
@@ -82,8 +83,7 @@ export function show(body) {
   body.append(plots, state);
   const read = async () => {
     try {
-      const response = await fetch("/metrics", { credentials: "same-origin", cache: "no-store" });
-      if (!response.ok) throw new Error("The launcher does not tell its figures.");
+      const response = await request("GET", "/metrics", { base: "" });
       looks.push(look(parse(await response.text())));
       if (looks.length > KEPT) looks.shift();
       state.textContent = "";

@@ -4,6 +4,7 @@ import { get, post, session as at } from "../api.js";
 import { action, h, show as renew } from "../dom.js";
 import { live } from "../live.js";
 import { copy, notify, tell } from "../notice.js";
+import { isShared } from "../tab.js";
 import { age, command, full, reason, sentence, span, timeLeft } from "../words.js";
 import * as desktop from "./desktop.js";
 import { ending, extend } from "./ending.js";
@@ -192,13 +193,15 @@ function controls(scene, access) {
 // The address is asked for when it is wanted: what is in it works once, and soon. The new page gets no hold of this one.
 function application(id, name) {
   const open = async () => {
-    const page = window.open("about:blank", "_blank");
+    // Where they share an origin not even an empty page of it may have come from this one.
+    const page = isShared() ? null : window.open("about:blank", "_blank");
     if (page) page.opener = null;
     try {
       const { endpoints } = await post(at(id, "/connect"), { endpoint: name });
       const url = endpoints[0].url;
       if (!/^https?:/.test(url)) throw new Error(`The address of ${name} is none that a browser opens.`);
       if (page) page.location.replace(url);
+      else if (isShared()) window.open(url, "_blank", "noopener,noreferrer");
       else notify("The browser did not open a new tab", { alert: true, hint: "Allow pop-ups for this page" });
     } catch (problem) {
       page?.close();
