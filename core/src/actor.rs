@@ -24,6 +24,8 @@ pub struct Actor {
     pub standing: Standing,
     /// The API token that was shown, if one was.
     pub token: Option<TokenId>,
+    /// Until when that is good, where it ends by itself.
+    pub until: Option<Time>,
 }
 
 /// In what capacity somebody asks.

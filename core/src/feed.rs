@@ -4,6 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::{broadcast, mpsc};
+use tokio::time::Instant;
 use wharf_protocol::api::SessionEvent;
 use wharf_protocol::{Session, SessionId};
 
@@ -11,6 +12,7 @@ use crate::actor::{Actor, Standing};
 use crate::inner::Inner;
 use crate::launcher::FeedItem;
 use crate::record::Record;
+use crate::streams;
 
 /// How many changes are kept for those who come back.
 const KEPT: usize = 4096;
@@ -98,7 +100,7 @@ impl Feed {
     }
 }
 
-/// Follows the feed for one listener until the listener goes or its token is revoked.
+/// Follows the feed for one listener until the listener goes, or its token is revoked or over.
 pub(crate) async fn follow(
     inner: Arc<Inner>,
     actor: Actor,
@@ -106,6 +108,8 @@ pub(crate) async fn follow(
     to: mpsc::Sender<FeedItem>,
 ) {
     let mut revoked = inner.revoked.subscribe();
+    let over = streams::over(actor.until.map(|until| Instant::now() + until.since(inner.clock.now())));
+    tokio::pin!(over);
     let (missed, newest, mut live) = inner.feed.since(last.as_deref());
     let mut visible = inner.visible_to(&actor);
     match missed {
@@ -123,12 +127,13 @@ pub(crate) async fn follow(
         }
     }
     loop {
-        tokio::select! {
+        let token = tokio::select! {
             change = live.recv() => match change {
                 Ok(change) => {
                     if !forward(&inner, &actor, &mut visible, change, &to).await {
                         return;
                     }
+                    continue;
                 }
                 Err(broadcast::error::RecvError::Lagged(_)) => {
                     let (_, newest, fresh) = inner.feed.since(None);
@@ -136,22 +141,23 @@ pub(crate) async fn follow(
                     if to.send(FeedItem::Reset { id: inner.feed.id(newest) }).await.is_err() {
                         return;
                     }
+                    continue;
                 }
                 Err(broadcast::error::RecvError::Closed) => return,
             },
-            token = revoked.recv() => {
-                if token.is_ok_and(|token| actor.token.as_ref() == Some(&token)) {
-                    for id in visible {
-                        let event = text(&SessionEvent::delete(&id));
-                        let gone = FeedItem::Event { id: inner.feed.id(newest), event };
-                        if to.send(gone).await.is_err() {
-                            return;
-                        }
-                    }
+            token = revoked.recv() => token.ok(),
+            () = &mut over => actor.token.clone(),
+            () = to.closed() => return,
+        };
+        if token.is_some() && token == actor.token {
+            for id in visible {
+                let event = text(&SessionEvent::delete(&id));
+                let gone = FeedItem::Event { id: inner.feed.id(newest), event };
+                if to.send(gone).await.is_err() {
                     return;
                 }
             }
-            () = to.closed() => return,
+            return;
         }
     }
 }

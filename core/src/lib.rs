@@ -40,6 +40,7 @@ mod poller;
 pub mod random;
 pub mod record;
 mod registry;
+pub mod reports;
 mod requests;
 pub mod state;
 pub mod store;
@@ -50,7 +51,7 @@ pub mod template;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use actions::HookLog;
+pub use actions::{HookLog, Passed};
 pub use inner::{Parts, Settings};
 pub use launcher::{
     Admitted, Entry, FeedItem, Figures, Launcher, LinkId, ListFilter, OpenError, Refusal, Started,

@@ -1,12 +1,13 @@
 //! Users' streams that are open now: who they are of, how they are told something, and how they are cut.
 //!
 //! The bytes never come by here; a stream only holds a [`Guard`] and watches it. Cut for four reasons:
-//! disconnect, a share that is withdrawn or over, a token that is revoked, and the session's end.
+//! disconnect, a share that is withdrawn or over, a token that is revoked or over, and the session's end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use wharf_protocol::api::{OpenStream, Role, StreamKind};
 use wharf_protocol::{ErrorCode, Notice, Problem, SessionId, Time, TokenId};
 
@@ -41,6 +42,8 @@ impl std::fmt::Debug for Streams {
 #[derive(Default)]
 struct Open {
     next: u64,
+    /// Tokens that were revoked: who was let in just before comes to nothing.
+    revoked: HashSet<TokenId>,
     by_session: HashMap<SessionId, HashMap<u64, Stream>>,
 }
 
@@ -94,8 +97,12 @@ impl Streams {
         let (cut, cutting) = watch::channel(None);
         let (told, telling) = watch::channel(None);
         let counts = matches!(verb, Verb::Attach(_) | Verb::Tunnel);
+        let until = actor.until.map(|until| Instant::now() + until.since(since));
         let stream = Stream { actor: actor.clone(), verb, since, endpoint: None, counts, cut, told };
         let mut open = self.open();
+        if actor.token.as_ref().is_some_and(|token| open.revoked.contains(token)) {
+            stream.cut.send_replace(Some(revoked()));
+        }
         open.next += 1;
         let number = open.next;
         open.by_session.entry(id.clone()).or_default().insert(number, stream);
@@ -103,7 +110,7 @@ impl Streams {
         if counts {
             (self.on_change)(id, Change::Entered, &actor.user);
         }
-        Guard { streams: self.clone(), id: id.clone(), number, cutting, telling }
+        Guard { streams: self.clone(), id: id.clone(), number, until, cutting, telling }
     }
 
     /// How many count for that session.
@@ -189,8 +196,20 @@ impl Streams {
 
     /// Cuts those of a revoked token.
     pub(crate) fn revoke(&self, token: &TokenId) {
-        let problem = Problem::new(ErrorCode::Unauthenticated, "the token was revoked");
-        self.cut_where(None, &problem, |stream| stream.actor.token.as_ref() == Some(token));
+        self.open().revoked.insert(token.clone());
+        self.cut_where(None, &revoked(), |stream| stream.actor.token.as_ref() == Some(token));
+    }
+}
+
+fn revoked() -> Problem {
+    Problem::new(ErrorCode::Unauthenticated, "the token was revoked")
+}
+
+/// Until then; without a time for ever.
+pub(crate) async fn over(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -199,6 +218,8 @@ pub(crate) struct Guard {
     streams: Streams,
     id: SessionId,
     number: u64,
+    /// When its token is over.
+    until: Option<Instant>,
     cutting: watch::Receiver<Option<Problem>>,
     telling: watch::Receiver<Option<Notice>>,
 }
@@ -237,9 +258,12 @@ impl Guard {
     /// Resolves when the stream has to be cut.
     pub(crate) async fn cut(&self) -> Problem {
         let mut cutting = self.cutting.clone();
-        match cutting.wait_for(Option::is_some).await {
-            Ok(problem) => problem.clone().unwrap_or_else(|| Problem::new(ErrorCode::Internal, "cut")),
-            Err(_) => Problem::new(ErrorCode::SessionEnded, "the session is over"),
+        tokio::select! {
+            problem = cutting.wait_for(Option::is_some) => match problem {
+                Ok(problem) => problem.clone().unwrap_or_else(|| Problem::new(ErrorCode::Internal, "cut")),
+                Err(_) => Problem::new(ErrorCode::SessionEnded, "the session is over"),
+            },
+            () = over(self.until) => Problem::new(ErrorCode::Unauthenticated, "the token is over"),
         }
     }
 }

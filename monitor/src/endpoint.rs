@@ -23,7 +23,7 @@ fn is_good(endpoint: &EndpointDeclared) -> bool {
 }
 
 /// Declares an endpoint, from inside the session.
-pub(crate) fn add(name: String, kind: &str, place: &str) -> io::Result<()> {
+pub(crate) fn add(name: String, kind: &str, place: &str, prefix: bool) -> io::Result<()> {
     let kind = match kind {
         "http" => EndpointKind::Http,
         "tcp" => EndpointKind::Tcp,
@@ -39,7 +39,10 @@ pub(crate) fn add(name: String, kind: &str, place: &str) -> io::Result<()> {
         .ok_or_else(|| io::Error::other(format!("{SOCKET} is not set: this works only inside a session")))?;
     let mut stream = std::os::unix::net::UnixStream::connect(path)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let endpoint = EndpointDeclared { name, kind, port, socket };
+    if prefix && kind != EndpointKind::Http {
+        return Err(io::Error::other("only http has a prefix"));
+    }
+    let endpoint = EndpointDeclared { name, kind, port, socket, prefix };
     if !is_good(&endpoint) {
         return Err(io::Error::other(
             "an endpoint's name is a-z, then a-z, 0-9 and single -, at most 31 in all, and not terminal",

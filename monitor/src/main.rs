@@ -79,6 +79,9 @@ enum EndpointCommand {
         kind: String,
         /// A port on loopback, or the path of a Unix socket
         place: String,
+        /// Its paths begin with /s/ID/NAME: none of it is taken off them
+        #[arg(long)]
+        prefix: bool,
     },
 }
 
@@ -99,8 +102,8 @@ fn main() -> ExitCode {
             }
             code
         }),
-        Command::Endpoint { command: EndpointCommand::Add { name, kind, place } } => {
-            endpoint::add(name, &kind, &place).map(|()| 0)
+        Command::Endpoint { command: EndpointCommand::Add { name, kind, place, prefix } } => {
+            endpoint::add(name, &kind, &place, prefix).map(|()| 0)
         }
     };
     match outcome {

@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use wharf_protocol::api::EndpointKind;
 use wharf_protocol::monitor::{Bootstrap, EndpointDeclared};
 
 /// Where endpoints are.
@@ -34,6 +35,11 @@ impl Picked {
                 held.push(listener);
                 endpoint.port = Some(port);
                 picked.variables.push((format!("WHARF_PORT_{name}"), port.to_string()));
+            }
+            if endpoint.kind == EndpointKind::Http {
+                // Where a browser finds it when it shares an origin with others.
+                let prefix = format!("/s/{}/{}", bootstrap.session, endpoint.name);
+                picked.variables.push((format!("WHARF_PREFIX_{name}"), prefix));
             }
             let Some(socket) = &mut endpoint.socket else { continue };
             if !socket.starts_with('/') {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, poll};
+use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::sync::CancellationToken;
@@ -62,7 +63,8 @@ impl Peer {
 /// A socket, how to look at its other end, and the port there.
 type Connected = (Box<dyn Socket>, Peer, Option<u16>);
 
-async fn connect(monitor: &Monitor, name: &str) -> Result<Connected, Problem> {
+/// Connects to an endpoint; the second value is what the launcher is told of it.
+async fn connect(monitor: &Monitor, name: &str) -> Result<(Box<dyn Socket>, Peer, Value), Problem> {
     let endpoint =
         monitor.endpoints().into_iter().find(|endpoint| endpoint.name == name).ok_or_else(|| {
             Problem::new(ErrorCode::UnknownEndpoint, format!("the session has no endpoint {name:?}"))
@@ -72,7 +74,8 @@ async fn connect(monitor: &Monitor, name: &str) -> Result<Connected, Problem> {
         (None, Some(port)) => tcp(port).await,
         (None, None) => Err(std::io::ErrorKind::AddrNotAvailable.into()),
     };
-    socket.map_err(|error| {
+    let told = |port| json!({ "port": port, "prefix": endpoint.prefix });
+    socket.map(|(socket, peer, port)| (socket, peer, told(port))).map_err(|error| {
         Problem::new(ErrorCode::EndpointFailed, format!("nobody answers on the endpoint {name}: {error}"))
             .hint("the application may still be starting; see `wharf logs`")
     })
@@ -97,26 +100,36 @@ async fn tcp(port: u16) -> std::io::Result<Connected> {
 /// Serves one tunnel.
 pub(crate) async fn tunnel(monitor: &Monitor, stream: LinkStream, name: &str) {
     let (mut reader, mut writer) = stream.split();
-    let (socket, peer, port) = match connect(monitor, name).await {
+    let (socket, peer, told) = match connect(monitor, name).await {
         Ok(connected) => connected,
         Err(problem) => {
             let _ = writer.send_json(&StreamReply::Refused(problem)).await;
             return writer.close().await;
         }
     };
-    if writer.send_json(&StreamReply::Ok(serde_json::json!({ "port": port }))).await.is_err() {
+    if writer.send_json(&StreamReply::Ok(told)).await.is_err() {
         return;
     }
     let (mut from, mut to) = tokio::io::split(socket);
     let outward = async {
         let mut buffer = vec![0; 32 * 1024];
-        while let Ok(length @ 1..) = from.read(&mut buffer).await {
-            let data = Bytes::copy_from_slice(&buffer[..length]);
-            if writer.send(Frame::Data(Channel::Stdin, data)).await.is_err() {
-                return;
+        let last = loop {
+            match from.read(&mut buffer).await {
+                Ok(0) => break ServerControl::Eof(true),
+                Ok(length) => {
+                    let data = Bytes::copy_from_slice(&buffer[..length]);
+                    if writer.send(Frame::Data(Channel::Stdin, data)).await.is_err() {
+                        return;
+                    }
+                }
+                // Not an end: what broke off must not pass for whole.
+                Err(error) => {
+                    let detail = format!("the application at {name} broke its connection off: {error}");
+                    break ServerControl::Error(Problem::new(ErrorCode::EndpointFailed, detail));
+                }
             }
-        }
-        let _ = writer.send_json(&ServerControl::Eof(true)).await;
+        };
+        let _ = writer.send_json(&last).await;
     };
     let enough = CancellationToken::new();
     let inward = async {

@@ -210,6 +210,9 @@ pub struct EndpointDeclared {
     /// `WHARF_SOCKET_NAME`.
     #[serde(default)]
     pub socket: Option<String>,
+    /// The application's own paths begin with `WHARF_PREFIX_NAME`, which the monitor sets: none is taken off them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub prefix: bool,
 }
 
 impl EndpointDeclared {
@@ -218,7 +221,11 @@ impl EndpointDeclared {
 
     /// Whether the name may stand in an address: `[a-z][a-z0-9-]*` without `--`, and not read as an encoded one.
     pub fn is_named_well(&self) -> bool {
-        let name = self.name.as_str();
+        Self::is_good_name(&self.name)
+    }
+
+    /// As [`Self::is_named_well`], of a name alone.
+    pub fn is_good_name(name: &str) -> bool {
         name.len() <= Self::MAX_NAME
             && name.starts_with(|first: char| first.is_ascii_lowercase())
             && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')

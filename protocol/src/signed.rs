@@ -21,6 +21,8 @@ pub enum Purpose {
     Proof,
     /// A browser's right to one application of a session.
     Pass,
+    /// What the page shows beside its cookie where applications share its origin.
+    Page,
 }
 
 impl Purpose {
@@ -32,6 +34,7 @@ impl Purpose {
             Self::Resume => "wharf-resume-1",
             Self::Proof => "wharf-proof-1",
             Self::Pass => "wharf-pass-1",
+            Self::Page => "wharf-page-1",
         }
     }
 }

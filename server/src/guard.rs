@@ -1,4 +1,7 @@
 //! Who asks: host and origin first, then the peer's uid, a bearer token or the page's cookie.
+//!
+//! A browser sends the cookie by itself. What says that the page is behind a request is its origin; where applications
+//! share that ([`crate::relay::is_shared`]), it is the page token, which was told to the tab that signed in and to nobody else.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,8 +18,8 @@ use wharf_protocol::{ErrorCode, Problem};
 
 use crate::App;
 use crate::listen::Peer;
-use crate::page;
 use crate::problem::{Refused, not_found};
+use crate::{page, relay};
 
 /// How the page's cookies begin.
 const COOKIE: &str = "wharf";
@@ -167,6 +170,23 @@ pub(crate) fn is_page_cookie(name: &str) -> bool {
     })
 }
 
+/// How the page's token begins among the subprotocols of a WebSocket, which takes no other header from a page.
+const PROTOCOL: &str = "page.";
+/// What the page sends with each request, and what is told when it is missing.
+const PAGE: &str = "x-wharf-page";
+
+/// What the page shows beside its cookie, where that is asked for.
+fn page_token(headers: &HeaderMap, upgrade: bool) -> Option<&str> {
+    if !upgrade {
+        return text(headers, PAGE);
+    }
+    let protocols = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    protocols
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .find_map(|protocol| protocol.trim().strip_prefix(PROTOCOL))
+}
+
 /// The token in the page's cookie.
 pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
     let name = cookie_name(headers);
@@ -246,6 +266,11 @@ async fn check(app: &App, request: &Parts) -> Result<Caller, Box<Problem>> {
             return Err(Box::new(Problem::new(ErrorCode::Forbidden, "this server does not go by that name")));
         }
     }
+    let shared = peer.is_some_and(|peer| relay::is_shared(app, &base(app, peer, headers)));
+    if path.starts_with("/open/") || shared && path.starts_with("/s/") {
+        // With a ticket or a pass, which is looked at there; an application's own token is none of ours.
+        return Ok(Caller(None));
+    }
     if let Some(token) = token {
         return Ok(Caller(Some(app.launcher.authenticate(token).await?)));
     }
@@ -253,10 +278,20 @@ async fn check(app: &App, request: &Parts) -> Result<Caller, Box<Problem>> {
         let safe = matches!(*method, Method::GET | Method::HEAD);
         let upgrade = safe && headers.contains_key(header::UPGRADE);
         // A page elsewhere can make a browser send the cookie, but neither the origin nor this header.
-        let from_page = origin.is_some() && (upgrade || text(headers, "x-wharf-page") == Some("1"));
         let own = safe && !upgrade && !is_of_another_page(headers);
+        let shown = page_token(headers, upgrade);
+        // Elsewhere it is enough that no other origin's page can send this header.
+        let from_page = origin.is_some() && (upgrade || shared || shown == Some("1"));
         if own || from_page {
             match app.launcher.authenticate(cookie).await {
+                // There a page of an application is of the page's own origin, and sends its cookie too.
+                Ok(actor)
+                    if shared && !shown.is_some_and(|shown| app.launcher.is_page_token(shown, &actor)) =>
+                {
+                    if !is_open(method, path) {
+                        return Err(Box::new(not_in_this_tab()));
+                    }
+                }
                 Ok(actor) => return Ok(Caller(Some(actor))),
                 Err(problem) if !is_open(method, path) => return Err(Box::new(problem)),
                 Err(_) => {}
@@ -276,6 +311,14 @@ async fn check(app: &App, request: &Parts) -> Result<Caller, Box<Problem>> {
         Problem::new(ErrorCode::Unauthenticated, "this needs a token")
             .hint("make one with `wharf token create`, and send it as Authorization: Bearer TOKEN; sign the page in with `wharf login`"),
     ))
+}
+
+fn not_in_this_tab() -> Problem {
+    let mut problem = Problem::new(ErrorCode::Unauthenticated, "this tab is not signed in").hint(
+        "applications of sessions share this address with the page, so that each tab signs in for itself: wharf login",
+    );
+    problem.field = Some("X-Wharf-Page".to_owned());
+    problem
 }
 
 impl Caller {

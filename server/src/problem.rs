@@ -8,6 +8,10 @@ use wharf_protocol::{ErrorCode, Problem, TraceId};
 #[derive(Debug)]
 pub(crate) struct Refused(pub(crate) Problem);
 
+/// An answer that is a page of ours whatever its status.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Page;
+
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
         Self(problem)
@@ -54,7 +58,8 @@ pub(crate) async fn shape(response: Response) -> Response {
     }
     let status = response.status();
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let formed = kind.is_some_and(|kind| kind.starts_with("application/"));
+    let formed = kind.is_some_and(|kind| kind.starts_with("application/"))
+        || response.extensions().get::<Page>().is_some();
     let mut response = if (status.is_client_error() || status.is_server_error()) && !formed {
         let code = match status {
             StatusCode::NOT_FOUND => ErrorCode::NotFound,

@@ -260,6 +260,7 @@ async fn outward(
 ) -> Over {
     let patience = if kind.is_attach() { STALLED } else { SILENCE };
     let mut ping = tokio::time::interval_at(Instant::now() + PING, PING);
+    let mut ended = false;
     loop {
         let frame = tokio::select! {
             frame = reader.recv() => frame,
@@ -301,8 +302,9 @@ async fn outward(
                     return Over::Refuse(Box::new(problem), code);
                 }
                 // Bytes alone have no word for it: the close of the whole says so.
-                Ok(ServerControl::Eof(_)) if kind.is_plain() => {}
+                Ok(ServerControl::Eof(_)) if kind.is_plain() => ended = true,
                 Ok(said @ (ServerControl::Eof(_) | ServerControl::Offset(_))) => {
+                    ended |= matches!(said, ServerControl::Eof(_));
                     let text = serde_json::to_string(&said).unwrap_or_default();
                     if !send(sink, Message::Text(text.into()), patience).await {
                         return Over::Gone;
@@ -312,7 +314,8 @@ async fn outward(
                 Ok(ServerControl::Notice(_)) => {}
                 Err(_) => return lost(),
             },
-            Ok(None) if kind.is_tunnel() => return Over::Close(1000),
+            // What only stops has not ended.
+            Ok(None) if kind.is_tunnel() && ended => return Over::Close(1000),
             Ok(None) | Err(_) => return lost(),
         }
     }

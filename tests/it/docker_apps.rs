@@ -76,8 +76,10 @@ impl App {
 #[test]
 fn jupyterlab_answers_through_the_link() {
     let app = App::start("docker-jupyter", "wharf-jupyter");
-    let get =
-        |path: &str| format!("GET {path} HTTP/1.1\r\nHost: jupyter.localhost\r\nConnection: close\r\n\r\n");
+    let get = |path: &str| {
+        let prefix = format!("/s/{}/jupyter", app.id);
+        format!("GET {prefix}{path} HTTP/1.1\r\nHost: jupyter.localhost\r\nConnection: close\r\n\r\n")
+    };
     let holds = |text: &'static str| {
         move |seen: &[u8]| seen.windows(text.len()).any(|window| window == text.as_bytes())
     };

@@ -74,6 +74,53 @@ fn a_port_of_this_host_carries_many_connections_to_an_endpoint() {
     assert_eq!(through.ok(), "by standard input[end]");
 }
 
+/// Reads until the connection is over; how.
+fn over(mut connection: TcpStream) -> (String, Option<std::io::ErrorKind>) {
+    connection.set_read_timeout(Some(SOON)).expect("a socket");
+    let (mut seen, mut bytes) = (Vec::new(), [0; 4096]);
+    loop {
+        match connection.read(&mut bytes) {
+            Ok(0) => return (String::from_utf8_lossy(&seen).into_owned(), None),
+            Ok(length) => seen.extend_from_slice(&bytes[..length]),
+            Err(error) => return (String::from_utf8_lossy(&seen).into_owned(), Some(error.kind())),
+        }
+    }
+}
+
+#[test]
+fn what_breaks_off_does_not_look_as_if_it_had_ended() {
+    let half = application::resets("half of it");
+    let page = application::resets("HTTP/1.0 200 OK\r\ncontent-type: text/plain\r\n\r\nhalf of it");
+    let toml = format!(
+        "[connect.half]\nkind = \"tcp\"\nport = {half}\n[connect.page]\nkind = \"http\"\nport = {page}\n"
+    );
+    let launcher = Launcher::with(&Template::working("plain").toml(&toml));
+    let id = launcher.run_session("plain", &[]);
+    let mut tunnel =
+        WebSocket::open(&launcher.http(), &format!("/sessions/{id}/tunnel/half")).expect("an upgrade");
+    tunnel.read_until("half of it", SOON);
+    tunnel.input(b"now");
+    let end = tunnel.finish(SOON);
+    assert_eq!(end.last()["error"]["code"], "endpoint_failed", "{end:?}");
+    assert_eq!(end.closed, Some(1008), "{end:?}");
+    // At a port of this host it is reset there too.
+    let (_forward, address) = forward(&launcher, &[&id, "half"]);
+    let mut connection = TcpStream::connect(&address).expect("it listens");
+    connection.write_all(b"now").expect("it is taken");
+    assert_eq!(over(connection), ("half of it".to_owned(), Some(std::io::ErrorKind::ConnectionReset)));
+    let through = launcher.cli_with(&["forward", &id, "half", "--stdio"], b"now");
+    assert!(through.status != 0 && through.stdout == "half of it", "{through}");
+    // A page without a length ends with its connection: a browser has to see that this one has not.
+    let host = launcher.tcp_host();
+    let (_, port) = host.rsplit_once(':').expect("HOST:PORT");
+    let page = launcher
+        .tcp(Some(&launcher.token("full", None)))
+        .with("host", &format!("page--{id}.localhost:{port}"));
+    let mut body = page.stream("GET", "/");
+    assert_eq!(body.read_some(SOON), b"half of it");
+    body.ends_broken(SOON);
+}
+
 #[test]
 fn a_tunnel_of_bytes_alone_for_viewers_of_desktops() {
     let echo = application::echo();

@@ -28,7 +28,7 @@ fn notebooks_of_one_node_each_answer_at_their_own_origin() {
     // Debian has the server without the page.
     let command = "[command]\ndefault = [\"sh\", \"-c\", '''exec jupyter-server --no-browser --allow-root \
                    --ServerApp.sock=\"$WHARF_SOCKET_JUPYTER\" --ServerApp.sock_mode=0600 \
-                   --ServerApp.allow_remote_access=True --ServerApp.token= --ServerApp.password=''']";
+                   --ServerApp.base_url=\"$WHARF_PREFIX_JUPYTER\" --ServerApp.allow_remote_access=True --ServerApp.token= --ServerApp.password=''']";
     let launcher = Launcher::with(&shipped(&slurm, "slurm-jupyter", command));
     let ids = [run(&launcher), run(&launcher)];
     let token = launcher.token("full", None);

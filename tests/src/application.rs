@@ -103,6 +103,11 @@ fn shown(headers: &HeaderMap) -> Vec<(String, String)> {
 
 async fn answer(mut request: http::Request<Incoming>) -> Result<Answer, Infallible> {
     let path = request.uri().path().to_owned();
+    // As one that knows where it lies.
+    let path = match path.strip_prefix("/s/").map(|rest| rest.splitn(3, '/').collect::<Vec<_>>()) {
+        Some(parts) if parts.len() == 3 => format!("/{}", parts[2]),
+        _ => path,
+    };
     let query = request.uri().query().unwrap_or_default().to_owned();
     if let Some(length) = path.strip_prefix("/bytes/").and_then(|length| length.parse().ok()) {
         let answer = Response::builder().header("content-length", length);
@@ -125,6 +130,10 @@ async fn answer(mut request: http::Request<Incoming>) -> Result<Answer, Infallib
                 ("service-worker-allowed", "/"),
                 ("strict-transport-security", "max-age=99999"),
                 ("alt-svc", "h2=\":1\""),
+                ("clear-site-data", "\"*\""),
+                ("nel", "{\"report_to\":\"x\",\"max_age\":9999}"),
+                ("report-to", "{\"group\":\"x\"}"),
+                ("cross-origin-opener-policy", "same-origin"),
                 ("keep-alive", "timeout=9"),
                 ("access-control-allow-origin", "*"),
             ],
@@ -186,6 +195,57 @@ pub fn serve() -> u16 {
                 .serve_connection(TokioIo::new(stream), service)
                 .with_upgrades();
             tokio::spawn(serving);
+        }
+    });
+    port
+}
+
+/// Serves that page at every path, as one that wants more than it may have; its port.
+///
+/// # Panics
+/// When no port can be had.
+pub fn page(html: &'static str) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut head = [0; 16 << 10];
+            let length = stream.read(&mut head).unwrap_or(0);
+            let script = String::from_utf8_lossy(&head[..length]).starts_with("GET /worker.js");
+            let (kind, body) = if script { ("text/javascript", "") } else { ("text/html", html) };
+            _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nService-Worker-Allowed: /\r\n\
+                 Cross-Origin-Opener-Policy: same-origin\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+        }
+    });
+    port
+}
+
+/// A TCP server on loopback that says `said` to each connection and resets it when it is asked something more; its port.
+///
+/// # Panics
+/// When no port can be had.
+pub fn resets(said: &'static str) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                _ = stream.write_all(said.as_bytes());
+                let mut asked = Vec::new();
+                let mut bytes = [0; 4096];
+                while !asked.ends_with(b"now") && !asked.ends_with(b"\r\n\r\n") {
+                    match stream.read(&mut bytes) {
+                        Ok(length @ 1..) => asked.extend_from_slice(&bytes[..length]),
+                        _ => return,
+                    }
+                }
+                // Closed like this, a connection is reset and not ended.
+                _ = rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
+            });
         }
     });
     port

@@ -41,7 +41,7 @@ pub struct Browser {
     /// `/session/ID`.
     session: String,
     driver: Child,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
 }
 
 impl std::fmt::Debug for Browser {
@@ -97,6 +97,15 @@ impl Browser {
     /// When there is none: `./test` installs the Debian packages `chromium` and `chromium-driver`.
     #[track_caller]
     pub fn start(look: Look) -> Self {
+        Self::start_with(look, &[])
+    }
+
+    /// Starts one with more of its options.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[track_caller]
+    pub fn start_with(look: Look, more: &[&str]) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdin(Stdio::null())
@@ -128,12 +137,14 @@ impl Browser {
         ]
         .map(str::to_owned)
         .into();
+        arguments.extend(more.iter().map(|&option| option.to_owned()));
         arguments.push(format!("--window-size={width},{height}"));
         arguments.push(format!("--user-data-dir={}", profile.path().display()));
         if look.dark {
             arguments.push("--blink-settings=preferredColorScheme=0".to_owned());
         }
-        let mut options = json!({ "args": arguments });
+        let downloads = profile.path().join("downloads");
+        let mut options = json!({ "args": arguments, "prefs": { "download.default_directory": downloads } });
         if width < 500 {
             options["mobileEmulation"] = json!({ "deviceMetrics": { "width": width, "height": height, "pixelRatio": 2, "touch": true } });
         }
@@ -141,7 +152,7 @@ impl Browser {
         let wanted = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": options } } });
         let made = call(&http, "POST", "/session", &wanted).expect("the browser starts");
         let session = format!("/session/{}", made["sessionId"].as_str().expect("a session's id"));
-        Self { http, session, driver, _profile: profile }
+        Self { http, session, driver, profile }
     }
 
     fn try_call(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
@@ -277,6 +288,29 @@ impl Browser {
             }
         });
         self.call("POST", "/window", &json!({ "handle": window }));
+    }
+
+    /// Waits until a file of that name has come whole; where it is.
+    #[track_caller]
+    pub fn download(&self, name: &str, within: Duration) -> PathBuf {
+        let dir = self.profile.path().join("downloads");
+        until(&format!("{name} has come"), within, || {
+            let there = std::fs::read_dir(&dir).into_iter().flatten().flatten();
+            let there: Vec<PathBuf> = there.map(|entry| entry.path()).collect();
+            // Until it is whole it has another name.
+            let whole = there.len() == 1 && there[0].ends_with(name);
+            Probe::when(whole, dir.join(name), || format!("{there:?}"))
+        })
+    }
+
+    /// Goes to the window that was opened so many windows after the first.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[track_caller]
+    pub fn window(&self, at: usize) {
+        let windows = self.call("GET", "/window/handles", &Value::Null);
+        self.call("POST", "/window", &json!({ "handle": windows[at] }));
     }
 
     /// Keeps a picture of what is shown.

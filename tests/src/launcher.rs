@@ -154,6 +154,13 @@ impl Builder {
         self
     }
 
+    /// Listens there and on its own socket, and nowhere else; plain HTTP is meant.
+    #[must_use]
+    pub fn listen(self, address: &str) -> Self {
+        let socket = format!("unix:{}", self.home.data().join("run/wharf.sock").display());
+        self.arg("--listen").arg(&socket).arg("--listen").arg(address).arg("--insecure-http")
+    }
+
     /// Another data directory than the home's own.
     #[must_use]
     pub fn data(mut self, path: &Path) -> Self {
@@ -385,6 +392,17 @@ impl Launcher {
         let listens = self.ready["listen"].as_array().cloned().unwrap_or_default();
         let host = listens.iter().filter_map(Value::as_str).find_map(|text| text.strip_prefix("http://"));
         host.unwrap_or_else(|| panic!("no http listener: {}", self.ready)).trim_end_matches('/').to_owned()
+    }
+
+    /// Its TCP listener as browsers write it: `SCHEME://HOST:PORT`.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[track_caller]
+    pub fn origin(&self) -> String {
+        let listens = self.ready["listen"].as_array().cloned().unwrap_or_default();
+        let found = listens.iter().filter_map(Value::as_str).find(|text| text.starts_with("http"));
+        found.unwrap_or_else(|| panic!("no http listener: {}", self.ready)).to_owned()
     }
 
     /// A client on the Unix socket: the owner.

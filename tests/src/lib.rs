@@ -12,6 +12,7 @@
 //!   └──── processes ──▶ /proc
 //! ```
 
+pub mod address;
 pub mod application;
 pub mod browser;
 pub mod cli;
@@ -39,6 +40,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::runtime::Runtime;
 
+pub use address::FarAddress;
 pub use browser::{Browser, Look};
 pub use cli::Output;
 pub use dockerd::Dockerd;

@@ -1,5 +1,7 @@
 // The launcher's API, as the page's own origin may use it: the cookie says who asks, the header that it is us.
 
+import { pageToken } from "./tab.js";
+
 const BASE = "/api/v1";
 
 // A refusal, as the launcher words it.
@@ -9,6 +11,7 @@ export class Problem extends Error {
     this.status = status;
     this.code = document.code || "internal";
     this.hint = document.hint || "";
+    this.field = document.field || "";
     this.trace = document.trace_id || "";
     this.errors = document.errors || (document.field ? [{ field: document.field, message: this.message }] : []);
     this.retryAfter = document.retry_after || null;
@@ -31,12 +34,12 @@ async function answer(response, quiet) {
 }
 
 // Sends a request; the response, or a thrown Problem.
-export async function request(method, path, { body, headers = {}, signal, quiet = false } = {}) {
-  const all = { "X-Wharf-Page": "1", ...headers };
+export async function request(method, path, { body, headers = {}, signal, quiet = false, base = BASE } = {}) {
+  const all = { "X-Wharf-Page": pageToken() || "1", ...headers };
   if (body !== undefined) all["Content-Type"] ??= "application/json";
   let response;
   try {
-    response = await fetch(BASE + path, {
+    response = await fetch(base + path, {
       method,
       headers: all,
       body: body === undefined ? undefined : JSON.stringify(body),
@@ -49,7 +52,7 @@ export async function request(method, path, { body, headers = {}, signal, quiet 
     throw new Problem(0, {
       code: "no_launcher",
       detail: "The launcher does not answer.",
-      hint: "Sessions go on without it. The page tries again by itself.",
+      hint: "Sessions go on without it. Try again in a moment",
     });
   }
   return answer(response, quiet);
@@ -89,6 +92,9 @@ export function streamAddress(path) {
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
   return `${scheme}//${location.host}${BASE}${path}`;
 }
+
+// The subprotocols of a stream: all that a page can say with one.
+export const streamProtocols = () => (pageToken() ? ["wharf", `page.${pageToken()}`] : []);
 
 // Random letters for an idempotency key; also where the page is not on a secure origin.
 export function key() {

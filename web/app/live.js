@@ -3,7 +3,8 @@
 //   event stream opens ─▶ the list is read ─▶ what came meanwhile is applied ─▶ each event as it comes
 //   the stream breaks ─▶ shown as such, opened again; a launcher that was restarted says `reset`: read anew
 
-import { all, get, Problem, signedOut } from "./api.js";
+import { createParser } from "../vendor/eventsource-parser/index.js";
+import { all, Problem, request, signedOut } from "./api.js";
 
 const FIRST = 1000;
 const LONGEST = 15000;
@@ -12,6 +13,7 @@ class Live extends EventTarget {
   sessions = new Map();
   // "connecting", "live" or "lost"
   state = "connecting";
+  // The stream that is read now, to be ended by.
   #source = null;
   #wait = FIRST;
   #timer = 0;
@@ -25,44 +27,45 @@ class Live extends EventTarget {
 
   stop() {
     clearTimeout(this.#timer);
-    this.#source?.close();
+    this.#source?.abort();
     this.#source = null;
     this.sessions.clear();
   }
 
-  #open() {
-    const source = new EventSource("/api/v1/events");
+  // By a request of our own: the browser's reader of event streams sends no headers, and does not say why it is refused.
+  async #open() {
+    const source = new AbortController();
     this.#source = source;
     this.#waiting = [];
-    source.addEventListener("open", () => this.#read(source));
-    source.addEventListener("reset", () => this.#read(source));
-    source.addEventListener("session", (message) => {
-      const event = JSON.parse(message.data);
-      if (this.#waiting) this.#waiting.push(event);
-      else this.#apply(event);
-    });
-    source.addEventListener("error", () => {
+    try {
+      const response = await request("GET", "/events", { headers: { Accept: "text/event-stream" }, signal: source.signal, quiet: true });
+      this.#read(source);
+      const parser = createParser({ onEvent: (event) => this.#take(source, event) });
+      const text = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let piece = await text.read(); !piece.done; piece = await text.read()) parser.feed(piece.value);
+    } catch (problem) {
       if (source !== this.#source) return;
-      this.#become("lost");
-      source.close();
-      this.#again();
-    });
+      if (problem instanceof Problem && problem.status === 401) return signedOut.then();
+    }
+    if (source !== this.#source) return;
+    this.#become("lost");
+    this.#again();
+  }
+
+  #take(source, { event, data }) {
+    if (source !== this.#source) return;
+    if (event === "reset") this.#read(source);
+    if (event !== "session") return;
+    const change = JSON.parse(data);
+    if (this.#waiting) this.#waiting.push(change);
+    else this.#apply(change);
   }
 
   #again() {
     clearTimeout(this.#timer);
     const wait = this.#wait * (0.5 + Math.random() / 2);
     this.#wait = Math.min(this.#wait * 2, LONGEST);
-    this.#timer = setTimeout(async () => {
-      try {
-        // An event stream does not say why it is refused.
-        await get("/login", { quiet: true });
-        this.#open();
-      } catch (problem) {
-        if (problem instanceof Problem && problem.status === 401) signedOut.then();
-        else this.#again();
-      }
-    }, wait);
+    this.#timer = setTimeout(() => this.#open(), wait);
   }
 
   async #read(source) {
@@ -78,10 +81,8 @@ class Live extends EventTarget {
       this.#wait = FIRST;
       this.#become("live");
     } catch {
-      if (source !== this.#source) return;
-      source.close();
-      this.#become("lost");
-      this.#again();
+      // The stream's own end says the rest.
+      source.abort();
     }
   }
 

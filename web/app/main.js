@@ -10,6 +10,8 @@ import * as entry from "./screens/entry.js";
 import * as session from "./screens/session.js";
 import * as sessions from "./screens/sessions.js";
 import * as start from "./screens/start.js";
+import { forget, isShared, keep } from "./tab.js";
+import { sentence } from "./words.js";
 
 const app = document.getElementById("app");
 // What the screen that is shown has to be told when it goes: { stop() }.
@@ -69,8 +71,10 @@ async function leave() {
     if (problem.status !== 401) return tell(problem);
   }
   location.hash = "#/";
-  signedOut.then();
+  signIn();
 }
+
+const TITLES = { "": "Sessions", ended: "Ended sessions", start: "Start a session", launcher: "Launcher" };
 
 function screen(parts) {
   switch (parts[0] || "") {
@@ -90,9 +94,12 @@ function go() {
   const parts = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
   if (parts[0] === "login" || parts[0] === "join") return enter(parts[0], parts[1] || "");
   if (!viewer) return begin();
+  keep();
   // Another tab of the same session: its screen changes itself.
   if (shown?.moved?.(parts)) return;
   shown?.stop?.();
+  const title = TITLES[parts[0] || ""];
+  document.title = title ? `${title} · Wharf` : "Wharf";
   const outer = frame(parts);
   const inner = screen(parts)(outer.main, parts, viewer) || {};
   shown = {
@@ -112,7 +119,7 @@ function enter(kind, secret) {
   live.stop();
   entry.redeem(app, kind, secret, (place) => {
     viewer = null;
-    history.replaceState(null, "", place);
+    history.replaceState(history.state, "", place);
     begin();
   });
 }
@@ -121,25 +128,35 @@ async function begin() {
   try {
     viewer = await get("/login", { quiet: true });
   } catch (problem) {
-    if (problem.status === 401) return signIn();
+    if (problem.status === 401) return signIn(problem.field === "X-Wharf-Page" ? sentence(`${problem.message}: ${problem.hint}`) : "");
     show(app, entry.unreachable(problem, begin));
     return;
   }
   live.start();
   if (viewer.session_id && location.hash.replace(/^#\/?/, "") === "") {
-    history.replaceState(null, "", `#/s/${viewer.session_id}`);
+    history.replaceState(history.state, "", `#/s/${viewer.session_id}`);
   }
   go();
 }
 
-function signIn() {
+function signIn(why = "") {
+  forget();
   shown?.stop?.();
   shown = null;
   viewer = null;
   live.stop();
-  entry.show(app, begin);
+  entry.show(app, begin, "", why);
 }
 
-signedOut.then = () => viewer && signIn();
+// Not by the viewer: a token was withdrawn or has expired, or another tab has signed out.
+signedOut.then = () =>
+  viewer &&
+  signIn(
+    viewer.scope === "guest"
+      ? "What you came by is over: it was withdrawn, or its time is up."
+      : "Your sign-in is over. Sign in again and you are back where you were; what you have typed and not sent is kept.",
+  );
+// Come back to without being loaded: what it showed is over.
+window.addEventListener("pageshow", ({ persisted }) => persisted && !isShared() && viewer && begin());
 window.addEventListener("hashchange", go);
 go();

@@ -1,7 +1,7 @@
 // Users' streams over WebSockets: text frames are control messages, binary frames are a channel's byte and data.
 // A stream that must last opens itself again; why it ended for good is asked of the API, since browsers do not tell.
 
-import { get, Problem, session, signedOut, streamAddress } from "./api.js";
+import { get, Problem, session, signedOut, streamAddress, streamProtocols } from "./api.js";
 
 const FIRST = 500;
 const LONGEST = 10000;
@@ -16,7 +16,7 @@ export class Stream extends EventTarget {
 
   constructor(path) {
     super();
-    this.#socket = new WebSocket(streamAddress(path));
+    this.#socket = new WebSocket(streamAddress(path), streamProtocols());
     this.#socket.binaryType = "arraybuffer";
     this.#socket.addEventListener("open", () => this.#say("open"));
     this.#socket.addEventListener("message", ({ data }) => this.#take(data));

@@ -64,9 +64,12 @@ pub(super) async fn run(context: &Context, args: Forward) -> Outcome {
         let (client, id, endpoint, output) =
             (client.clone(), id.clone(), args.endpoint.clone(), context.output);
         tokio::spawn(async move {
-            let (from, to) = socket.into_split();
+            let mut socket = socket;
+            let (from, to) = socket.split();
             if let Err(failure) = tunnel(&client, &id, &endpoint, from, to).await {
                 output.failure(&failure);
+                // What broke off there breaks off here: an end would say that this was all.
+                let _ = socket.set_zero_linger();
             }
         });
     }
@@ -96,6 +99,7 @@ async fn tunnel(
         std::future::pending::<()>().await;
     };
     let inward = async {
+        let mut ended = false;
         loop {
             match receiver.next().await? {
                 Some(Incoming::Data(_, bytes)) => {
@@ -105,12 +109,17 @@ async fn tunnel(
                 }
                 Some(Incoming::Control(ServerControl::Eof(_))) => {
                     let _ = to.shutdown().await;
+                    ended = true;
                 }
                 Some(Incoming::Control(ServerControl::Error(problem))) => return Err(problem.into()),
                 Some(Incoming::Control(
                     ServerControl::Exit(_) | ServerControl::Offset(_) | ServerControl::Notice(_),
                 )) => {}
-                None => return Ok(()),
+                None if ended => return Ok(()),
+                None => {
+                    let detail = "the connection broke off before its end";
+                    return Err(Problem::new(ErrorCode::Unreachable, detail).into());
+                }
             }
         }
     };

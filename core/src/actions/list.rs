@@ -110,6 +110,8 @@ impl Launcher {
         let deadline = Instant::now() + within;
         let (target, _) = self.find(by, id, Verb::See).await?;
         let Target::Live(mut handle) = target else { return Ok(self.show(&target)) };
+        // Who loses the right to see it meanwhile does not get to see it.
+        let guard = self.inner.streams.enter(id, by, Verb::See, self.inner.clock.now());
         loop {
             let view = handle.view.borrow_and_update().clone();
             if view.gone {
@@ -123,12 +125,21 @@ impl Launcher {
                 WaitFor::Running => record.state() != State::Pending,
                 WaitFor::Ended => record.is_ended(),
             };
-            if reached {
-                return Ok(self.inner.present(&view));
-            }
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || !super::changed(&mut handle, left).await {
+            if reached || left.is_zero() {
                 return self.get(by, id).await;
+            }
+            tokio::select! {
+                changed = super::changed(&mut handle, left) => {
+                    if !changed {
+                        return self.get(by, id).await;
+                    }
+                }
+                problem = guard.cut() => {
+                    // Withdrawn: it is as if there were none; a token that is over says so.
+                    self.find(by, id, Verb::See).await?;
+                    return Err(problem);
+                }
             }
         }
     }

@@ -33,6 +33,7 @@ use crate::telling::Word;
 
 pub use following::HookLog;
 pub(crate) use logs::{keep_hook_logs, keep_logs};
+pub use passes::Passed;
 pub(crate) use passes::Ticket;
 
 /// A session that was found: live with its driver, or ended.

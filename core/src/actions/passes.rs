@@ -23,6 +23,8 @@ use crate::random;
 
 /// How long a ticket is good.
 const TICKET: Duration = Duration::from_secs(60);
+/// How long somebody may think about opening an application.
+const THOUGHT: Duration = Duration::from_secs(600);
 /// How long a pass is good.
 const PASS: Duration = Duration::from_secs(24 * 3600);
 /// A pass with less time left than this is renewed when it is used.
@@ -67,9 +69,13 @@ fn unauthenticated(detail: &str) -> Problem {
 impl Launcher {
     /// A ticket to one application for whoever opens it in a browser, and until when it is good.
     pub fn ticket(&self, by: &Actor, session: &SessionId, endpoint: &str) -> (String, Time) {
+        self.add_ticket(by, session, endpoint, TICKET)
+    }
+
+    fn add_ticket(&self, by: &Actor, session: &SessionId, endpoint: &str, life: Duration) -> (String, Time) {
         let secret = random::secret("wha");
         let now = self.inner.clock.now();
-        let until = now.after(TICKET);
+        let until = now.after(life);
         let mut tickets = self.inner.tickets.lock().unwrap_or_else(PoisonError::into_inner);
         tickets.retain(|ticket| now < ticket.until);
         if tickets.len() >= MOST {
@@ -90,6 +96,20 @@ impl Launcher {
     /// # Errors
     /// `unauthenticated` for one that is spent, over, or of another application.
     pub fn spend_ticket(&self, secret: &str, session: &SessionId, endpoint: &str) -> Result<String, Problem> {
+        let actor = self.take_ticket(secret, session, endpoint)?;
+        Ok(self.pass(&actor, session, endpoint))
+    }
+
+    /// Spends a ticket for another one, which lasts until somebody has read what they are asked to confirm.
+    ///
+    /// # Errors
+    /// As [`Self::spend_ticket`].
+    pub fn renew_ticket(&self, secret: &str, session: &SessionId, endpoint: &str) -> Result<String, Problem> {
+        let actor = self.take_ticket(secret, session, endpoint)?;
+        Ok(self.add_ticket(&actor, session, endpoint, THOUGHT).0)
+    }
+
+    fn take_ticket(&self, secret: &str, session: &SessionId, endpoint: &str) -> Result<Actor, Problem> {
         let hash = random::hash(secret);
         let now = self.inner.clock.now();
         let spent = {
@@ -99,7 +119,7 @@ impl Launcher {
         };
         spent
             .filter(|ticket| now < ticket.until && ticket.session == *session && ticket.endpoint == endpoint)
-            .map(|ticket| self.pass(&ticket.actor, session, endpoint))
+            .map(|ticket| ticket.actor)
             .ok_or_else(|| unauthenticated("this address was used already, or is older than a minute"))
     }
 

@@ -139,6 +139,6 @@ impl Launcher {
         };
         let expires_at = record.expires_at;
         self.inner.store.commit(vec![Change::AddToken(record)]).await.map_err(|error| from_store(&error))?;
-        Ok(Redeemed { token, session_id, role: share.role, expires_at })
+        Ok(Redeemed { token, session_id, role: share.role, expires_at, page_token: None })
     }
 }

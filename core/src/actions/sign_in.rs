@@ -10,9 +10,11 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use wharf_protocol::api::{Scope, SignedIn, Token};
-use wharf_protocol::{ErrorCode, Problem, Time};
+use wharf_protocol::signed::Purpose;
+use wharf_protocol::{ErrorCode, Problem, Time, TokenId};
 
 use super::forbidden;
 use crate::actor::{Actor, Standing};
@@ -28,6 +30,13 @@ const PAGE: Duration = Duration::from_secs(30 * 24 * 3600);
 const MOST: usize = 100;
 /// How a token begins that only a page holds: one made by a sign-in, and one made from a link share.
 const OWN: [&str; 2] = ["whp", "whg"];
+
+/// What a page token says.
+#[derive(Debug, Serialize, Deserialize)]
+struct PageToken {
+    /// The token in the cookie.
+    token: TokenId,
+}
 
 impl Launcher {
     /// A one-time secret for the page's sign-in, and until when it is good.
@@ -86,6 +95,7 @@ impl Launcher {
             session_id: record.share.map(|(session, _)| session),
             expires_at: record.expires_at,
             version: self.inner.version.clone(),
+            page_token: None,
         })
     }
 
@@ -102,7 +112,24 @@ impl Launcher {
             session_id: None,
             expires_at: None,
             version: self.inner.version.clone(),
+            page_token: None,
         }
+    }
+
+    /// What the page shows beside its cookie where applications share its origin: whoever makes a browser send the
+    /// cookie does not have it.
+    ///
+    /// # Errors
+    /// `unauthenticated`.
+    pub async fn page_token(&self, token: &str) -> Result<String, Problem> {
+        let record = self.token_record(token).await?;
+        Ok(self.inner.keys().sign(Purpose::Page, &PageToken { token: record.id }))
+    }
+
+    /// Whether that was given to the page together with this actor's cookie.
+    pub fn is_page_token(&self, shown: &str, by: &Actor) -> bool {
+        let given: Option<PageToken> = self.inner.keys().verify(Purpose::Page, shown);
+        given.is_some_and(|given| by.token.as_ref() == Some(&given.token))
     }
 
     /// Ends a sign-in. A token that only the page holds is revoked; any other one stays good elsewhere.

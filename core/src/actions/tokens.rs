@@ -26,7 +26,7 @@ fn shown(record: &TokenRecord, token: Option<String>) -> Token {
 impl Launcher {
     /// The launcher's own user, as who comes through the Unix socket.
     pub fn owner_actor(&self) -> Actor {
-        Actor { user: self.inner.owner.name.clone(), standing: Standing::Owner, token: None }
+        Actor { user: self.inner.owner.name.clone(), standing: Standing::Owner, token: None, until: None }
     }
 
     /// Who comes with that token.
@@ -49,7 +49,7 @@ impl Launcher {
                 Standing::Guest { groups, share: record.share }
             }
         };
-        Actor { user: record.user, standing, token: Some(record.id) }
+        Actor { user: record.user, standing, token: Some(record.id), until: record.expires_at }
     }
 
     /// What is known of that token.

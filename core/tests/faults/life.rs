@@ -156,7 +156,7 @@ async fn one_launcher(
 
 /// The client's next step.
 async fn ask(script: Script, launcher: &Launcher, client: &mut Client) {
-    let alice = Actor { user: "alice".to_owned(), standing: Standing::Owner, token: None };
+    let alice = Actor { user: "alice".to_owned(), standing: Standing::Owner, token: None, until: None };
     let Some(id) = &client.session else {
         let request = StartRequest {
             template: "t".to_owned(),

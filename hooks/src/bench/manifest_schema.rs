@@ -173,6 +173,7 @@ pub(super) fn schema() -> Value {
                             json!({ "type": "integer", "minimum": 0, "maximum": 65535, "description": "0: the monitor picks one." }),
                         ),
                         ("socket", text("A socket instead of a port.")),
+                        ("prefix", flag("The application's own paths begin with WHARF_PREFIX_NAME.")),
                     ],
                     &["kind"],
                     "Endpoints by name.",

@@ -28,6 +28,7 @@ pub(crate) fn read(name: &str, at: &At, node: &Node, out: &mut Vec<Finding>) -> 
     let kind = section.take("kind");
     let port = section.take("port");
     let socket = section.text("socket", out);
+    let prefix = section.flag("prefix", out);
     section.finish(out);
     let kind = match kind.map(|node| (&node.kind, &node.at)) {
         Some((Kind::String(word), at)) => match word.as_str() {
@@ -78,7 +79,11 @@ pub(crate) fn read(name: &str, at: &At, node: &Node, out: &mut Vec<Finding>) -> 
         }
         (_, _, _) => {}
     }
-    let endpoint = EndpointDeclared { name: name.to_owned(), kind, port, socket };
+    if prefix == Some(true) && kind != EndpointKind::Http {
+        out.push(at.error("endpoint", format!("[connect.{name}] takes `prefix` only with kind = \"http\"")));
+    }
+    let prefix = prefix.unwrap_or(false);
+    let endpoint = EndpointDeclared { name: name.to_owned(), kind, port, socket, prefix };
     if !endpoint.is_named_well() {
         let words = "names of endpoints are a-z, then a-z, 0-9 and single -, at most 31 in all";
         out.push(at.error("name", format!("\"{name}\": {words}")));

@@ -243,7 +243,10 @@ async fn connect(monitor: &Monitor, stream: LinkStream) {
     let mut endpoints = monitor.endpoints();
     if monitor.bootstrap.tty {
         let name = "terminal".to_owned();
-        endpoints.insert(0, EndpointDeclared { name, kind: EndpointKind::Tty, port: None, socket: None });
+        endpoints.insert(
+            0,
+            EndpointDeclared { name, kind: EndpointKind::Tty, port: None, socket: None, prefix: false },
+        );
     }
     let reply = StreamReply::Ok(serde_json::to_value(endpoints).unwrap_or_default());
     if let Ok(frame) = Frame::json(&reply) {

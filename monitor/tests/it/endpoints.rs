@@ -17,7 +17,7 @@ fn tunnel(endpoint: &str) -> StreamOpen {
 }
 
 fn endpoint(name: &str, port: Option<u16>, socket: Option<String>) -> EndpointDeclared {
-    EndpointDeclared { name: name.to_owned(), kind: EndpointKind::Tcp, port, socket }
+    EndpointDeclared { name: name.to_owned(), kind: EndpointKind::Tcp, port, socket, prefix: false }
 }
 
 #[tokio::test]

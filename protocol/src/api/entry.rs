@@ -97,6 +97,9 @@ pub struct SignedIn {
     pub expires_at: Option<Time>,
     /// The launcher's release.
     pub version: String,
+    /// What the page has to show beside its cookie, where applications share its origin: told at the sign-in alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_token: Option<String>,
 }
 
 /// What the caller may do with a session.
@@ -109,6 +112,9 @@ pub struct Access {
     pub role: Option<Role>,
     /// May run commands in it.
     pub exec: bool,
+    /// Whether it has a terminal to attach to.
+    #[serde(default)]
+    pub terminal: bool,
 }
 
 /// `POST /redeem`.
@@ -132,4 +138,7 @@ pub struct Redeemed {
     pub role: Role,
     /// Until when.
     pub expires_at: Option<Time>,
+    /// As [`SignedIn::page_token`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_token: Option<String>,
 }

@@ -4,6 +4,7 @@ use axum::response::Response;
 use http::header::{AUTHORIZATION, COOKIE, ORIGIN, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method};
+use wharf_core::Passed;
 use wharf_core::actor::Actor;
 use wharf_protocol::{ErrorCode, Problem};
 
@@ -28,15 +29,21 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// The cookie that holds a pass. With TLS its name says that no other host can have set it.
+/// The cookie that holds a pass. With TLS its name says that no other host can have set it, and, at an origin of the
+/// application's own, that nobody has set it for a part of that origin.
 fn cookie_name(place: &Place) -> &'static str {
-    if place.scheme() == "https" { "__Host-wharf-app" } else { "wharf-app" }
+    match (place.scheme(), place.prefix.is_empty()) {
+        ("https", true) => "__Host-wharf-app",
+        ("https", false) => "__Secure-wharf-app",
+        _ => "wharf-app",
+    }
 }
 
 /// Whether a cookie's name is one of ours, which no application sees or sets.
 pub(super) fn is_own_cookie(name: &str) -> bool {
     let name = name.trim();
-    matches!(name, "wharf-app" | "__Host-wharf-app") || crate::guard::is_page_cookie(name)
+    matches!(name, "wharf-app" | "__Host-wharf-app" | "__Secure-wharf-app")
+        || crate::guard::is_page_cookie(name)
 }
 
 /// Turns away what another site's page asks, whatever cookies the browser sent along.
@@ -91,28 +98,33 @@ pub(super) async fn enter(app: &App, place: &Place, request: &Parts) -> Result<R
             Ok(response)
         }
         // Opened a second time, by somebody who is in already.
-        Err(problem) => match pass(&request.headers, place) {
-            Some(pass) => {
-                app.launcher.admit_pass(&pass, &place.session, &place.endpoint).await?;
-                see_other(&format!("{}{to}", place.origin))
-            }
+        Err(problem) => match admit_pass(app, place, &request.headers).await? {
+            Some(_) => see_other(&format!("{}{to}", place.origin)),
             None => Err(problem),
         },
     }
 }
 
-fn cookie(place: &Place, pass: &str) -> Result<HeaderValue, Problem> {
+/// A pass for a browser to keep. At an origin of its own an application may be linked to from elsewhere.
+pub(super) fn cookie(place: &Place, pass: &str) -> Result<HeaderValue, Problem> {
     let secure = if place.scheme() == "https" { "; Secure" } else { "" };
-    let text = format!("{}={pass}; Path=/; HttpOnly; SameSite=Lax{secure}", cookie_name(place));
+    let (path, site) = if place.prefix.is_empty() { ("/", "Lax") } else { (place.prefix.as_str(), "Strict") };
+    let text = format!("{}={pass}; Path={path}; HttpOnly; SameSite={site}{secure}", cookie_name(place));
     HeaderValue::from_str(&text).map_err(|_| Problem::new(ErrorCode::Internal, "not a cookie"))
 }
 
-fn pass(headers: &HeaderMap, place: &Place) -> Option<String> {
+/// Who comes with a pass. Of several the first good one counts: a page of the same origin may have set others.
+async fn admit_pass(app: &App, place: &Place, headers: &HeaderMap) -> Result<Option<Passed>, Problem> {
     let wanted = cookie_name(place);
-    cookies(headers).find_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        (name == wanted).then(|| value.to_owned())
-    })
+    let mut refused = None;
+    for pair in cookies(headers) {
+        let Some((_, pass)) = pair.split_once('=').filter(|(name, _)| *name == wanted) else { continue };
+        match app.launcher.admit_pass(pass, &place.session, &place.endpoint).await {
+            Ok(passed) => return Ok(Some(passed)),
+            Err(problem) => refused = Some(problem),
+        }
+    }
+    refused.map_or(Ok(None), Err)
 }
 
 fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
@@ -152,8 +164,7 @@ pub(super) async fn admit(app: &App, place: &Place, request: &mut Parts) -> Resu
     let headers = &request.headers;
     let admitted = if let Some(token) = token(headers) {
         Admitted { actor: app.launcher.authenticate(token).await?, renewed: None }
-    } else if let Some(pass) = pass(headers, place) {
-        let passed = app.launcher.admit_pass(&pass, &place.session, &place.endpoint).await?;
+    } else if let Some(passed) = admit_pass(app, place, headers).await? {
         let renewed = passed.renew.then(|| app.launcher.pass(&passed.actor, &place.session, &place.endpoint));
         let renewed = renewed.map(|pass| cookie(place, &pass)).transpose()?;
         Admitted { actor: passed.actor, renewed }

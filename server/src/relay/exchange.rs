@@ -13,6 +13,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{HeaderValue, StatusCode, Version, header};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::upgrade::OnUpgrade;
@@ -37,6 +38,9 @@ struct Granted {
     /// The port that it goes to.
     #[serde(default)]
     port: Option<u16>,
+    /// The application's own paths begin with [`Place::path`].
+    #[serde(default)]
+    prefix: bool,
 }
 
 /// Ends a task with its owner.
@@ -88,11 +92,12 @@ pub(super) async fn exchange(
     let asked = headers::upgrade(request.headers()).is_some();
     let client = asked.then(|| hyper::upgrade::on(&mut request));
     let (mut parts, body) = request.into_parts();
-    let target = parts.uri.path_and_query().cloned();
-    parts.uri = target.map_or_else(|| "/".parse(), |target| target.as_str().parse()).unwrap_or_default();
+    let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    parts.uri = if granted.prefix { below(&place.path(), target).parse() } else { target.parse() }
+        .unwrap_or_default();
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
-    headers::request(&mut parts.headers, place);
+    headers::request(&mut parts.headers, place, if granted.prefix { "" } else { &place.prefix });
     let answered = tokio::select! {
         answered = sender.send_request(Request::from_parts(parts, body)) => answered,
         problem = exchange.entry.cut() => return Err(problem),
@@ -111,6 +116,14 @@ pub(super) async fn exchange(
     }
     let (parts, body) = response.into_parts();
     Ok(shown(Response::from_parts(parts, Body::new(Answer::new(body, exchange)))))
+}
+
+/// A request's target below a path; one that is there already stays as it is.
+fn below(path: &str, target: &str) -> String {
+    match target.strip_prefix(path) {
+        Some(rest) if rest.is_empty() || rest.starts_with(['/', '?']) => target.to_owned(),
+        _ => format!("{path}{target}"),
+    }
 }
 
 fn shown(mut response: Response) -> Response {

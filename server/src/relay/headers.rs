@@ -8,6 +8,7 @@
 //! | `Location` with the application's own address | becomes the origin's |
 //! | `Set-Cookie` | of this host only, below the prefix, and never one of Wharf's |
 //! | `Service-Worker-Allowed`, `Alt-Svc`, `Strict-Transport-Security` | dropped: they reach beyond the application |
+//! | `Clear-Site-Data`, `NEL`, `Report-To`, opener policy | so do these at an origin that it shares with the page |
 
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue};
@@ -27,6 +28,14 @@ const HOP: [&str; 9] = [
     "transfer-encoding",
     "upgrade",
 ];
+
+/// What reaches beyond the application's answers at an origin of its own.
+const BEYOND: [&str; 3] = ["service-worker-allowed", "alt-svc", "strict-transport-security"];
+
+/// What does so at an origin that it shares.
+const BEYOND_SHARED: [&str; 4] = ["clear-site-data", "nel", "report-to", "use-as-dictionary"];
+
+const OPENER: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
 fn drop_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
@@ -64,8 +73,8 @@ fn set_upgrade(headers: &mut HeaderMap, to: Option<HeaderValue>) {
     }
 }
 
-/// Makes a client's headers the application's.
-pub(super) fn request(headers: &mut HeaderMap, place: &Place) {
+/// Makes a client's headers the application's; `prefix` is what was taken off the path.
+pub(super) fn request(headers: &mut HeaderMap, place: &Place, prefix: &str) {
     let upgrade = upgrade(headers);
     drop_hop(headers);
     let told: Vec<HeaderName> = headers
@@ -85,7 +94,7 @@ pub(super) fn request(headers: &mut HeaderMap, place: &Place) {
         ("host", place.host()),
         ("x-forwarded-host", place.host()),
         ("x-forwarded-proto", place.scheme()),
-        ("x-forwarded-prefix", &place.prefix),
+        ("x-forwarded-prefix", prefix),
     ] {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(HeaderName::from_static(name), value);
@@ -98,8 +107,15 @@ pub(super) fn request(headers: &mut HeaderMap, place: &Place) {
 pub(super) fn response(headers: &mut HeaderMap, place: &Place, port: Option<u16>, upgraded: bool) {
     let upgrade = upgrade(headers).filter(|_| upgraded);
     drop_hop(headers);
-    for name in ["service-worker-allowed", "alt-svc", "strict-transport-security"] {
+    for name in BEYOND {
         headers.remove(name);
+    }
+    if !place.prefix.is_empty() {
+        for name in BEYOND_SHARED {
+            headers.remove(name);
+        }
+        // The page says the opposite of itself, so that a window of one is no window of the other.
+        headers.insert(OPENER, HeaderValue::from_static("unsafe-none"));
     }
     if let Some(to) = headers.get(header::LOCATION).and_then(|to| location(to.to_str().ok()?, place, port)) {
         headers.insert(header::LOCATION, to);

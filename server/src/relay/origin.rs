@@ -25,6 +25,11 @@ impl Place {
         self.origin.split_once("://").map_or(&self.origin, |(_, host)| host)
     }
 
+    /// Where it lies at an origin that it shares, whether it does or not.
+    pub(crate) fn path(&self) -> String {
+        format!("/s/{}/{}", self.session, self.endpoint)
+    }
+
     pub(crate) fn scheme(&self) -> &str {
         self.origin.split_once("://").map_or("http", |(scheme, _)| scheme)
     }
@@ -52,6 +57,12 @@ pub(crate) fn place(names: &Names, headers: &HeaderMap) -> Option<Place> {
 /// it is another host without a domain, or only a Unix socket.
 pub(crate) fn origin(app: &App, base: &str, endpoint: &str, id: &SessionId) -> Option<String> {
     below(base, app.domain.as_deref(), &format!("{endpoint}--{id}"))
+}
+
+/// Whether applications lie at the page's own origin, below `/s/`, for a client that reaches the server by that base:
+/// what its browser sends by itself then says nothing about who asks.
+pub(crate) fn is_shared(app: &App, base: &str) -> bool {
+    base.starts_with("http") && below(base, app.domain.as_deref(), "").is_none()
 }
 
 fn below(base: &str, domain: Option<&str>, label: &str) -> Option<String> {

@@ -5,7 +5,8 @@
 //!                       └ it ends before ─▶ what the hook said last
 //! ```
 //!
-//! A body that ends says that all was said; one that breaks off says that the link or the launcher was lost.
+//! A body that ends says that all was said; one that breaks off says that the link or the launcher was lost, or the
+//! reader's right to hear more.
 
 use std::io;
 
@@ -158,11 +159,11 @@ impl Wanted {
 }
 
 impl Live {
-    /// The next piece; none when all was said, or the reader may hear no more.
+    /// The next piece; none when all was said.
     async fn next(&mut self) -> Option<io::Result<Bytes>> {
         let frame = tokio::select! {
             frame = self.stream.reader.recv() => frame,
-            _ = self.entry.cut() => return None,
+            _ = self.entry.cut() => return Some(Err(lost())),
         };
         match frame {
             Ok(Some(Frame::Data(_, data))) => Some(Ok(data)),
@@ -191,7 +192,7 @@ async fn next((mut telling, wanted): (Telling, Wanted)) -> Next {
             Telling::Hook(mut hook) => {
                 let piece = tokio::select! {
                     piece = hook.log.next() => piece,
-                    _ = hook.entry.cut() => return None,
+                    _ = hook.entry.cut() => return Some((Err(lost()), (Telling::Nobody, wanted))),
                 };
                 if let Some(piece) = piece {
                     return Some((Ok(piece.into()), (Telling::Hook(hook), wanted)));

@@ -78,6 +78,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/s/{id}/{endpoint}", any(relay::by_path))
         .route("/s/{id}/{endpoint}/", any(relay::by_path))
         .route("/s/{id}/{endpoint}/{*rest}", any(relay::by_path))
+        .route("/open/{id}/{endpoint}", get(relay::ask).post(relay::confirm))
         .route("/redeem", post(sign_in::redeem))
         .route("/login", post(sign_in::login))
         .method_not_allowed_fallback(async || {

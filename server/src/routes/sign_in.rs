@@ -15,6 +15,7 @@ use crate::extract::{Body, Query};
 use crate::guard::{Caller, base, bearer, cookie, cookie_name, page_base};
 use crate::listen::Peer;
 use crate::problem::Refused;
+use crate::relay::is_shared;
 
 /// Longest life of a cookie, in seconds: 30 days.
 const LONGEST: i64 = 30 * 24 * 3600;
@@ -26,6 +27,19 @@ fn keep(app: &App, peer: Peer, headers: &HeaderMap, token: &str, until: Option<T
     let secure = if base(app, peer, headers).starts_with("https") { "; Secure" } else { "" };
     let name = cookie_name(headers);
     format!("{name}={token}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}")
+}
+
+/// What the page has to show beside that cookie, where applications share its origin.
+async fn page_token(
+    app: &App,
+    peer: Peer,
+    headers: &HeaderMap,
+    token: &str,
+) -> Result<Option<String>, Problem> {
+    if is_shared(app, &base(app, peer, headers)) {
+        return app.launcher.page_token(token).await.map(Some);
+    }
+    Ok(None)
 }
 
 /// Sign in to the page, or make an address that does
@@ -61,7 +75,8 @@ pub(super) async fn login(
             token
         }
     };
-    let signed_in = app.launcher.signed_in(&token).await?;
+    let mut signed_in = app.launcher.signed_in(&token).await?;
+    signed_in.page_token = page_token(&app, peer, &headers, &token).await?;
     let set = [(header::SET_COOKIE, keep(&app, peer, &headers, &token, signed_in.expires_at))];
     Ok((set, Json(signed_in)).into_response())
 }
@@ -109,7 +124,8 @@ pub(super) async fn redeem(
     Body(request): Body<RedeemRequest>,
 ) -> Result<Response, Refused> {
     query.finish()?;
-    let redeemed = app.redeems.attempt(peer, app.launcher.redeem(&request.secret)).await?;
+    let mut redeemed = app.redeems.attempt(peer, app.launcher.redeem(&request.secret)).await?;
+    redeemed.page_token = page_token(&app, peer, &headers, &redeemed.token).await?;
     let set = [(header::SET_COOKIE, keep(&app, peer, &headers, &redeemed.token, redeemed.expires_at))];
     Ok((set, Json(redeemed)).into_response())
 }

@@ -80,6 +80,11 @@ pub(super) async fn connect(
                     expires_at = Some(until);
                     relay::entrance(&origin, &ticket)
                 }
+                (EndpointKind::Http, None) if relay::is_shared(&app, &base) && actor.is_owner() => {
+                    let (ticket, until) = app.launcher.ticket(actor, &id, &name);
+                    expires_at = Some(until);
+                    relay::question(&base, &id, &name, &ticket)
+                }
                 (EndpointKind::Http, None) if base.starts_with("http") => format!("{base}/s/{id}/{name}/"),
                 (EndpointKind::Tty, _) => format!("{streams}/api/v1/sessions/{id}/attach{role}"),
                 (EndpointKind::Http | EndpointKind::Tcp | EndpointKind::Vnc, _) => {
@@ -217,6 +222,10 @@ async fn run(stream: LinkStream, input: Vec<u8>) -> Result<ExecResult, Problem> 
     }
 }
 
+/// Subprotocols: bytes alone, chosen by clients that speak a protocol of their own over a tunnel, such as viewers of
+/// desktops; and what the page offers beside its token.
+const PROTOCOLS: [&str; 2] = ["binary", "wharf"];
+
 type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
 
 /// Lets a client in and serves its stream.
@@ -229,9 +238,12 @@ async fn stream(
     upgrade: Upgrade,
 ) -> Result<Response, Refused> {
     let entry: Entry = app.launcher.enter(actor, id, verb).await?;
-    let upgrade = upgrade.map_err(|_| {
-        Problem::new(ErrorCode::Malformed, "this address is for WebSockets").hint("send an upgrade request")
-    })?;
+    let upgrade = upgrade
+        .map_err(|_| {
+            Problem::new(ErrorCode::Malformed, "this address is for WebSockets")
+                .hint("send an upgrade request")
+        })?
+        .protocols(PROTOCOLS);
     let link = app.links.get(id).await?;
     if let Kind::Tunnel { endpoint, .. } = &kind {
         entry.goes_to(endpoint);
@@ -299,8 +311,9 @@ pub(super) async fn tunnel(
     upgrade: Upgrade,
 ) -> Result<Response, Refused> {
     query.finish()?;
-    // Chosen by clients that speak a protocol of their own over it, such as viewers of desktops.
-    let upgrade = upgrade.map(|upgrade| upgrade.protocols(["binary"]));
-    let plain = upgrade.as_ref().is_ok_and(|upgrade| upgrade.selected_protocol().is_some());
+    let upgrade = upgrade.map(|upgrade| upgrade.protocols(PROTOCOLS));
+    let plain = upgrade
+        .as_ref()
+        .is_ok_and(|upgrade| upgrade.selected_protocol().is_some_and(|chosen| chosen == PROTOCOLS[0]));
     stream(app, caller.actor()?, &id, Verb::Tunnel, Kind::Tunnel { endpoint, plain }, upgrade).await
 }

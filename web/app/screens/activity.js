@@ -1,9 +1,12 @@
 // Small live plots, from the launcher's figures as they are asked for while this screen is open.
 
+import { request } from "../api.js";
 import { h, show as renew, svg } from "../dom.js";
 import { sentence } from "../words.js";
 
 const STEP = 5000;
+// A plot needs two looks.
+const SECOND = 1000;
 const KEPT = 120;
 const WIDTH = 320;
 const HEIGHT = 80;
@@ -80,8 +83,7 @@ export function show(body) {
   body.append(plots, state);
   const read = async () => {
     try {
-      const response = await fetch("/metrics", { credentials: "same-origin", cache: "no-store" });
-      if (!response.ok) throw new Error("The launcher does not tell its figures.");
+      const response = await request("GET", "/metrics", { base: "" });
       looks.push(look(parse(await response.text())));
       if (looks.length > KEPT) looks.shift();
       state.textContent = "";
@@ -91,6 +93,12 @@ export function show(body) {
     }
   };
   read();
+  const second = looks.length < 2 && setTimeout(read, SECOND);
   const timer = setInterval(read, STEP);
-  return { stop: () => clearInterval(timer) };
+  return {
+    stop: () => {
+      clearTimeout(second);
+      clearInterval(timer);
+    },
+  };
 }

@@ -2,6 +2,7 @@
 
 import { get, post } from "../api.js";
 import { action, h } from "../dom.js";
+import { signedIn } from "../tab.js";
 import { sentence } from "../words.js";
 
 function card(...content) {
@@ -13,12 +14,16 @@ function card(...content) {
 }
 
 // The form for a token.
-export function show(app, begin, message = "") {
+export function show(app, begin, message = "", why = "") {
   const error = h("p", { class: "field-error", id: "token-error", role: "alert" }, message);
   const token = h("input", {
     id: "token",
-    type: "password",
-    autocomplete: "current-password",
+    // No password to a browser, which would fill it in on whatever page of this origin asks.
+    type: "text",
+    class: "secret",
+    autocomplete: "off",
+    autocapitalize: "off",
+    spellcheck: "false",
     required: true,
     "aria-describedby": "token-error",
   });
@@ -30,7 +35,7 @@ export function show(app, begin, message = "") {
           event.preventDefault();
           error.textContent = "";
           try {
-            await post("/login", { token: token.value.trim() }, { quiet: true });
+            signedIn(await post("/login", { token: token.value.trim() }, { quiet: true }));
             begin();
           } catch (problem) {
             error.textContent = sentence(problem.message);
@@ -47,6 +52,7 @@ export function show(app, begin, message = "") {
   app.replaceChildren(
     card(
       h("h1", {}, "Sign in to Wharf"),
+      why && h("p", { role: "status" }, why),
       h("p", {}, "On the launcher's host, ", h("code", {}, "wharf login"), " prints an address that signs you in. Or use a token:"),
       form,
     ),
@@ -68,6 +74,7 @@ export async function redeem(app, kind, secret, done) {
   const use = async () => {
     try {
       const answer = await post(join ? "/redeem" : "/login", { secret }, { quiet: true });
+      signedIn(answer);
       done(join ? `#/s/${answer.session_id}` : "#/");
     } catch (problem) {
       app.replaceChildren(

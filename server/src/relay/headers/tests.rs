@@ -31,7 +31,7 @@ fn a_client_tells_nothing_about_its_way() {
         ("upgrade", "websocket"),
         ("accept", "text/html"),
     ]);
-    request(&mut given, &place("/s/id/web"));
+    request(&mut given, &place("/s/id/web"), "/s/id/web");
     let wanted = headers(&[
         ("host", "web--id.localhost:4000"),
         ("accept", "text/html"),
@@ -45,7 +45,7 @@ fn a_client_tells_nothing_about_its_way() {
 #[test]
 fn an_upgrade_passes_when_it_is_asked_for() {
     let mut given = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
-    request(&mut given, &place(""));
+    request(&mut given, &place(""), "");
     assert_eq!(
         (&given["connection"], &given["upgrade"]),
         (&"upgrade".parse().unwrap(), &"websocket".parse().unwrap())
