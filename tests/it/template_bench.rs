@@ -108,6 +108,19 @@ fn the_conformance_run_catches_a_template_that_lies() {
         Probe::when(now["outdated"] == true, now.clone(), || now.to_string())
     });
     assert_eq!(renewed["steps"], report["steps"]);
+    // What a hook tells of a secret is not in it.
+    let telling = Template::working("telling")
+        .toml("[params.key]\ntype = \"string\"\nsecret = true\n")
+        .hook("submit", "printf 'refused: %s' \"$req\" >&2; exit 65");
+    home.install(&telling);
+    let dir = text(&home.templates().join("telling"));
+    let args = ["template", "test", &dir, "--live", "-p", "key=hunter22222", "--output", "json"];
+    let output = home.cli(&args);
+    output.exits(6);
+    let kept = launcher.http().get("/templates/telling").expect(200)["report"].to_string();
+    assert!(kept.contains("refused: ") && output.stdout.contains("refused: "), "{output}");
+    let told = [kept, output.stdout.clone(), output.stderr.clone()];
+    assert!(told.iter().all(|text| !text.contains("hunter")), "{output}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use wharf_core::clock::{Clock as _, SystemClock};
+use wharf_core::template::Template;
 use wharf_hooks::bench::Bench;
 use wharf_protocol::api::TerminateRequest;
 use wharf_protocol::template::{LiveReport, LiveStep, StepResult};
@@ -43,13 +44,27 @@ struct Report {
     output: Output,
     steps: Vec<LiveStep>,
     failed: usize,
+    /// Values of secret parameters: what hooks and schedulers say may not tell them, nor may what is kept of it.
+    secrets: Vec<String>,
 }
 
+/// Shorter ones would blot out half of any text.
+const SHORTEST: usize = 4;
+
 impl Report {
+    fn new(output: Output, template: &Template, args: &TemplateTest) -> Self {
+        let is_secret = |name: &String| template.params.get(name).is_some_and(|spec| spec.secret);
+        let given = args.params.iter().filter(|pair| is_secret(&pair.key) && pair.value.len() >= SHORTEST);
+        let secrets = given.map(|pair| pair.value.clone()).collect();
+        Self { output, steps: Vec::new(), failed: 0, secrets }
+    }
+
     fn step(&mut self, name: &str, went: StepResult, detail: &str, began: Instant) -> Outcome<()> {
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.failed += usize::from(went == StepResult::Failed);
-        let step = LiveStep { step: name.to_owned(), result: went, detail: detail.to_owned(), ms };
+        let hide = |text: String, secret: &String| text.replace(secret, "***");
+        let detail = self.secrets.iter().fold(detail.to_owned(), hide);
+        let step = LiveStep { step: name.to_owned(), result: went, detail: detail.clone(), ms };
         match self.output.format {
             Format::Table => {
                 let word = match went {
@@ -100,7 +115,7 @@ pub(super) async fn run(context: &Context, bench: &Bench, args: &TemplateTest) -
     let stop = CancellationToken::new();
     let serving = tokio::spawn(server.run(launcher.clone(), stop.clone()));
     let client = Client::at(Address::Unix(paths::socket(&data_dir)));
-    let mut report = Report { output: context.output, steps: Vec::new(), failed: 0 };
+    let mut report = Report::new(context.output, bench.template().map_err(failure)?, args);
     let began = SystemClock.now();
     let interrupted = tokio::select! {
         stepped = steps::all(&mut report, bench, &client, args) => stepped.map(|()| false),
