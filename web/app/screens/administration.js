@@ -20,10 +20,17 @@ export function show(main, parts) {
     h("nav", { class: "tabs", "aria-label": "Launcher" }, Object.entries(TABS).map(([name, [title]]) => h("a", { href: `#/launcher/${name}`, "aria-current": name === tab ? "page" : null }, title))),
     body,
   );
-  all("/nodes").then((items) => {
+  const told = repeated(async () => {
+    const items = await all("/nodes");
     nodes.textContent = items.map((node) => `${node.name}, version ${node.version}, up for ${age(node.started_at)}, ${node.links} linked`).join(" · ");
-  }, tell);
-  return TABS[tab][1](body);
+  });
+  const inner = TABS[tab][1](body);
+  return {
+    stop: () => {
+      told.stop();
+      inner.stop();
+    },
+  };
 }
 
 function repeated(read) {

@@ -43,12 +43,13 @@ export function show(body, scene) {
     clearTimeout(timer);
     const mine = new AbortController();
     reading = mine;
-    state.textContent = "";
-    text.textContent = "";
     const query = new URLSearchParams({ stream: which.value, tail: "5000" });
     if (follow.checked && which.value !== "hook") query.set("follow", "true");
     try {
       const response = await request("GET", at(scene.id, `/logs?${query}`), { signal: mine.signal });
+      // What was read stays in sight until it can be read anew.
+      state.textContent = "";
+      text.textContent = "";
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       let rest = "";
       for (;;) {
