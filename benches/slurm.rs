@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use wharf_tests::events::Events;
 use wharf_tests::{Launcher, Slurm, processes};
 
 /// At a time.
@@ -21,15 +20,14 @@ const LANES: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs that many, so many at a time; how long all of them took.
-fn lanes<Lane>(count: usize, lane: impl Fn() -> Lane + Sync, one: impl Fn(&mut Lane) + Sync) -> Duration {
+fn lanes(count: usize, one: impl Fn() + Sync) -> Duration {
     let next = AtomicUsize::new(0);
     let began = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..LANES {
             scope.spawn(|| {
-                let mut lane = lane();
                 while next.fetch_add(1, Ordering::Relaxed) < count {
-                    one(&mut lane);
+                    one();
                 }
             });
         }
@@ -86,24 +84,22 @@ fn main() {
 
     // Half of the raw ones before and half after, so that what else the machine does meets both.
     let raw = std::sync::Mutex::new(Vec::new());
-    let submit = |(): &mut ()| {
+    let submit = || {
         let id = sbatch(&slurm, &raw_dir);
         raw.lock().expect("no lane panics with it").push(id);
     };
-    let mut floor = lanes(count / 2, || (), submit);
+    let mut floor = lanes(count / 2, submit);
     let ids = std::sync::Mutex::new(Vec::new());
-    let http = launcher.http();
+    let http = launcher.http().within(PATIENCE);
     let body = json!({"template": "held", "command": ["sleep", "1000"]});
-    let listen = || Events::open(&http, None);
     let before = processes::cpu(launcher.pid());
-    let ours = lanes(count, listen, |events| {
+    let ours = lanes(count, || {
         let id = launcher.start_session(&body);
-        events.expect("its job", PATIENCE, |event| {
-            event.data["session"]["id"] == id.as_str() && event.data["session"]["job"]["id"].is_string()
-        });
+        let session = http.get(&format!("/sessions/{id}?wait=submitted&timeout=60s")).expect(200);
+        assert!(session["job"]["id"].is_string(), "{session}");
         ids.lock().expect("no lane panics with it").push(id);
     });
-    floor += lanes(count - count / 2, || (), submit);
+    floor += lanes(count - count / 2, submit);
     report("start", rate(count, ours), rate(count, floor), 0.8);
     let used = processes::cpu(launcher.pid()) - before;
     cost("start", count, used);
@@ -120,7 +116,7 @@ fn main() {
     let began = Instant::now();
     std::thread::scope(|scope| {
         for id in &ids {
-            let http = http.clone().within(PATIENCE);
+            let http = http.clone();
             scope.spawn(move || {
                 let answer = http.post(&format!("/sessions/{id}/terminate?wait=60s"), &json!({}));
                 assert_eq!(answer.expect(200)["end"]["cause"], "terminated");

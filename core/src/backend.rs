@@ -26,6 +26,10 @@ pub trait Backend: std::fmt::Debug + Send + Sync {
     async fn probe(&self) -> Result<(), String>;
     /// The functions that hooks of its templates may call.
     fn module(&self) -> Option<Arc<dyn HostModule>>;
+    /// Bytes of its memory that are promised to no job, where that can be told.
+    async fn free_memory(&self) -> Option<u64> {
+        None
+    }
     /// Removes what a submit left half done of a session that nobody knows any more: only what has never run and cannot
     /// begin by itself. Nothing there is success.
     async fn forget(&self, _session: &SessionId) -> Result<(), String> {

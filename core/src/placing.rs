@@ -3,9 +3,12 @@
 //! Chosen once, before the record is written, and part of it: every later hook of the session is asked with the same
 //! `node`. Nothing here knows what an instance is; the runtime finds the backend of that name.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wharf_protocol::{ErrorCode, Problem};
 
@@ -15,6 +18,9 @@ use crate::inner::Inner;
 use crate::record::Record;
 use crate::requests;
 use crate::template::{Placement, Template};
+
+/// How long a backend may take to tell how much memory it has left.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Chooses; `None` when the template names no instance.
 ///
@@ -54,18 +60,33 @@ pub(crate) async fn choose(
             Err(error) => Err(from_hook(Hook::Select, &error, Some(&trace))),
         };
     }
+    let fewest = || names.iter().min_by_key(|name| sessions(name)).unwrap_or(first);
     let chosen = match template.select {
         None => first,
+        Some(Placement::Fewest) => fewest(),
+        Some(Placement::MostMemory) => roomiest(inner, template, &names).await.unwrap_or_else(fewest),
         Some(Placement::RoundRobin) => {
             let turn = inner.turn(&template.name);
             names.get(turn % names.len()).unwrap_or(first)
         }
-        // No backend tells its free memory yet: the fewest sessions are the best guess.
-        Some(Placement::Fewest | Placement::MostMemory) => {
-            names.iter().min_by_key(|name| sessions(name)).unwrap_or(first)
-        }
     };
     Ok(Some(chosen.clone()))
+}
+
+/// The instance with the most memory that is promised to nobody; `None` where no backend can tell in time.
+async fn roomiest<'a>(inner: &Inner, template: &Template, names: &'a [String]) -> Option<&'a String> {
+    let mut asked = JoinSet::new();
+    for (at, name) in names.iter().enumerate() {
+        let full = format!("{}/{name}", template.backend);
+        let Some(backend) = inner.backends.iter().find(|backend| backend.name() == full).cloned() else {
+            continue;
+        };
+        asked.spawn(async move { (tokio::time::timeout(PATIENCE, backend.free_memory()).await, at) });
+    }
+    let told = asked.join_all().await.into_iter();
+    // Of equal ones the first.
+    let (_, best) = told.filter_map(|(free, at)| Some((free.ok()??, Reverse(at)))).max()?;
+    names.get(best.0)
 }
 
 /// The template's instances, in its order, without those that are known to be down; all of them if none is left.

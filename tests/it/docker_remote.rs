@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use wharf_tests::launcher::Builder;
 use wharf_tests::{Dockerd, Home, Launcher, Probe, Template, until};
 
 const SOON: Duration = Duration::from_secs(15);
@@ -28,7 +29,7 @@ fn engines(far: &Dockerd, near: &Dockerd) -> String {
 }
 
 #[track_caller]
-fn site(template: &Template) -> Site {
+fn site(templates: &[Template]) -> Site {
     let (mut near, mut far) = (Dockerd::start(), Dockerd::tls());
     near.network("lab");
     let gateway = far.network("lab");
@@ -37,9 +38,10 @@ fn site(template: &Template) -> Site {
     let home = Home::new();
     let socket = format!("unix:{}", home.path().join("runtime/api").display());
     let config = format!("[monitor]\nadvertise = [\"{address}\"]\n{}", engines(&far, &near));
-    let launcher = Launcher::at(&home)
+    let launcher = templates
+        .iter()
+        .fold(Launcher::at(&home), Builder::template)
         .config(&config)
-        .template(template)
         .arg("--listen")
         .arg(&socket)
         .arg("--listen")
@@ -49,9 +51,10 @@ fn site(template: &Template) -> Site {
     Site { launcher, near, far }
 }
 
-fn farm() -> Template {
-    let toml = "api = 1\nextends = \"docker\"\ninstance = [\"near\", \"far\"]\nselect = \"round-robin\"\n";
-    Template::new("farm").toml(toml)
+fn farm(name: &str, select: &str) -> Template {
+    let toml =
+        format!("api = 1\nextends = \"docker\"\ninstance = [\"near\", \"far\"]\nselect = \"{select}\"\n");
+    Template::new(name).toml(&toml)
 }
 
 fn body(template: &str, image: &str, command: &[&str]) -> Value {
@@ -60,7 +63,8 @@ fn body(template: &str, image: &str, command: &[&str]) -> Value {
 
 #[test]
 fn sessions_are_spread_over_engines_and_live_on_a_remote_one_as_on_a_local_one() {
-    let Site { mut launcher, near, mut far } = site(&farm());
+    let Site { mut launcher, near, mut far } =
+        site(&[farm("farm", "round-robin"), farm("roomy", "most-memory")]);
     far.run_tls(&["version"]).exits(0);
     let start = |launcher: &Launcher| {
         let id = launcher.start_session(&body("farm", "busybox", &["sleep", "1000"]));
@@ -76,6 +80,20 @@ fn sessions_are_spread_over_engines_and_live_on_a_remote_one_as_on_a_local_one()
     }
     // Nothing of this host is in the remote one, and nothing that was uploaded can be changed by its user.
     assert_eq!(far.property(&there, "{{len .Mounts}} {{.HostConfig.CapDrop}}"), "0 [ALL]");
+    // Two small ones have less to ask for than a large one, whose engine is left alone.
+    let roomy = |memory: &str| {
+        let mut body = body("roomy", "busybox", &["sleep", "1000"]);
+        body["params"]["memory"] = json!(memory);
+        let id = launcher.start_session(&body);
+        launcher.await_connected(&id);
+        id
+    };
+    let placed = ["900MiB", "64MiB", "64MiB"].map(roomy);
+    let are_near = placed.each_ref().map(|id| near.containers().iter().any(|line| line.starts_with(id)));
+    assert_eq!(are_near, [true, false, false]);
+    for id in placed {
+        assert_eq!(launcher.terminate(&id, "15s")["end"]["cause"], "terminated");
+    }
     // An image of one program, and one of another user.
     for (image, command) in [("bare", ["/sleep", "1000"]), ("other", ["sleep", "1000"])] {
         let mut ids = Vec::new();
@@ -124,7 +142,7 @@ function hooks.submit(req)
 end
 return hooks";
     let toml = "api = 1\nextends = \"docker\"\ninstance = \"far\"\n";
-    let Site { mut launcher, far, .. } = site(&Template::new("slow").toml(toml).file("hooks.lua", lua));
+    let Site { mut launcher, far, .. } = site(&[Template::new("slow").toml(toml).file("hooks.lua", lua)]);
     let id = launcher.start_session(&body("slow", "busybox", &["sleep", "1000"]));
     until("the container is made", SOON, || {
         let there = far.containers();

@@ -136,7 +136,7 @@ pub(super) async fn start(engine: &Engine, one: &One) -> Result<Value, HostError
 }
 
 /// All containers of sessions, whatever their state: one call.
-async fn all(engine: &Engine) -> Result<Vec<ContainerSummary>, HostError> {
+pub(super) async fn all(engine: &Engine) -> Result<Vec<ContainerSummary>, HostError> {
     let client = engine.client().await?;
     let options = ListContainersOptions {
         all: true,

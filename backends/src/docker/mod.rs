@@ -131,6 +131,10 @@ impl Backend for Docker {
         Some(Arc::new(self.clone()))
     }
 
+    async fn free_memory(&self) -> Option<u64> {
+        sights::free_memory(&self.engine).await.ok()
+    }
+
     async fn forget(&self, session: &SessionId) -> Result<(), String> {
         containers::forget(&self.engine, session).await.map_err(|error| error.message)
     }

@@ -1,5 +1,7 @@
-//! What there is to see on an engine beside containers' states: networks to join, and what a container uses.
+//! What there is to see on an engine beside containers' states: networks to join, what a container uses, and what is
+//! left for others.
 
+use bollard::models::ContainerSummaryStateEnum;
 use bollard::query_parameters::{ListNetworksOptions, StatsOptions};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
@@ -10,6 +12,7 @@ use super::arguments::One;
 use super::containers;
 use super::engine::Engine;
 use super::policy::Policy;
+use super::spec::MEMORY;
 
 /// The networks that sessions of the template may join, by name.
 pub(super) async fn networks(engine: &Engine, context: &HostContext) -> Result<Value, HostError> {
@@ -40,4 +43,21 @@ pub(super) async fn stats(engine: &Engine, one: &One) -> Result<Value, HostError
         "cpu_seconds": cpu.map(|used| std::time::Duration::from_nanos(used).as_secs_f64()),
         "pids": told.pids_stats.and_then(|pids| pids.current),
     }))
+}
+
+/// Bytes of the engine's host that are promised to no session's container that has not ended. One without a limit is
+/// promised nothing.
+pub(super) async fn free_memory(engine: &Engine) -> Result<u64, HostError> {
+    let client = engine.client().await?;
+    let info =
+        client.info().await.map_err(|error| engine.told("the engine's memory cannot be asked", error))?;
+    let total = info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default();
+    let over = [ContainerSummaryStateEnum::EXITED, ContainerSummaryStateEnum::DEAD];
+    let promised: u64 = containers::all(engine)
+        .await?
+        .iter()
+        .filter(|one| !one.state.is_some_and(|state| over.contains(&state)))
+        .filter_map(|one| one.labels.as_ref()?.get(MEMORY)?.parse::<u64>().ok())
+        .fold(0, u64::saturating_add);
+    Ok(total.saturating_sub(promised))
 }

@@ -24,6 +24,8 @@ use super::upload;
 
 /// The label that makes a container a session's.
 pub(super) const LABEL: &str = "io.wharf.session";
+/// Bytes that the container was promised, told by one list call for all of them.
+pub(super) const MEMORY: &str = "io.wharf.memory";
 /// Where all that is ours lies in a container.
 pub(super) const PLACE: &str = "/run/wharf";
 /// Where containers find the launcher's socket, as it stands in the addresses of every session.
@@ -89,6 +91,9 @@ pub(super) fn body(
     let env = env.chain([format!("WHARF_JOB_ID={}", create.id)]);
     let mut labels: HashMap<String, String> = create.labels.clone().into_iter().collect();
     labels.insert(LABEL.to_owned(), create.id.to_string());
+    if let Some(memory) = create.memory {
+        labels.insert(MEMORY.to_owned(), memory.to_string());
+    }
     let tmpfs = HashMap::from([(PLACE.to_owned(), "rw,nosuid,nodev,noexec,mode=1777,size=1m".to_owned())]);
     let host = HostConfig {
         mounts: Some(mounts),
