@@ -40,7 +40,7 @@ struct OneUse {
 }
 
 /// A whole file or none: written beside, then named. `durable` also survives a crash of the host.
-fn write(path: &Path, mode: u32, content: &[u8], durable: bool) -> io::Result<()> {
+pub(crate) fn write(path: &Path, mode: u32, content: &[u8], durable: bool) -> io::Result<()> {
     let draft = path.with_extension("new");
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&draft)?;
     // The mode holds also under a strict umask.
@@ -52,7 +52,7 @@ fn write(path: &Path, mode: u32, content: &[u8], durable: bool) -> io::Result<()
     fs::rename(&draft, path)
 }
 
-fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
+pub(crate) fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
     match fs::DirBuilder::new().mode(mode).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
@@ -64,6 +64,11 @@ impl Files {
     /// Below that data directory.
     pub(crate) fn new(data: &Path) -> Self {
         Self { data: data.to_owned(), spending: Arc::default() }
+    }
+
+    /// The data directory itself.
+    pub(crate) fn place(&self) -> &Path {
+        &self.data
     }
 
     /// A session's directory.

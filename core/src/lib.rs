@@ -40,6 +40,7 @@ mod poller;
 pub mod random;
 pub mod record;
 mod registry;
+pub mod reports;
 mod requests;
 pub mod state;
 pub mod store;

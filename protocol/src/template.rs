@@ -55,6 +55,9 @@ pub struct TemplateSummary {
     pub name: String,
     /// Its title for people.
     pub title: String,
+    /// A sentence or two.
+    #[serde(default)]
+    pub description: Option<String>,
     /// Its backend.
     pub backend: String,
     /// Its scheduler's name for people.
@@ -113,4 +116,63 @@ pub struct TemplateDetail {
     /// Its command: `{default, override, tty}`.
     #[cfg_attr(feature = "schema", schema(value_type = Object))]
     pub command: Value,
+    /// Its last conformance run on the real scheduler, for administrators; `null` when there was none.
+    #[serde(default)]
+    pub report: Option<LiveReport>,
+}
+
+/// What a conformance run on the real scheduler found (`wharf template test --live`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct LiveReport {
+    /// Whose run it was.
+    pub template: String,
+    /// A digest of the template's files, and of those that it extends, as they were.
+    pub version: String,
+    /// Its backend.
+    pub backend: String,
+    /// Its scheduler's name for people.
+    pub scheduler: String,
+    /// The version of Wharf.
+    pub wharf: String,
+    /// The host.
+    pub node: String,
+    /// When it began.
+    pub began_at: Time,
+    /// When it was over.
+    pub ended_at: Time,
+    /// Whether no step failed.
+    pub passed: bool,
+    /// Whether the template has changed since: the report says nothing of what serves now.
+    #[serde(default)]
+    pub outdated: bool,
+    /// In the order in which they were taken.
+    pub steps: Vec<LiveStep>,
+}
+
+/// One step of a conformance run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct LiveStep {
+    /// What was tried.
+    pub step: String,
+    /// How it went.
+    pub result: StepResult,
+    /// What was seen, or what went wrong.
+    pub detail: String,
+    /// How long it took, in milliseconds.
+    pub ms: u64,
+}
+
+/// How a step of a conformance run went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum StepResult {
+    /// As it should.
+    Passed,
+    /// Otherwise.
+    Failed,
+    /// The template has nothing for it, or an earlier step failed.
+    Skipped,
 }

@@ -27,6 +27,7 @@ mod limits;
 mod list;
 mod logs;
 mod page;
+mod page_applications;
 mod page_domain;
 mod page_shared;
 mod params;

@@ -1,7 +1,5 @@
 //! The web page in a real browser: from the form to the terminal, over a restart, by a link, and against a hostile page.
 
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,7 +7,7 @@ use wharf_tests::templates::{END, FIND, QUEUE, STATUS};
 use wharf_tests::websocket::WebSocket;
 use wharf_tests::{Browser, Launcher, Look, Probe, Template, application, until};
 
-const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 const ROWS: &str = "return document.querySelector('.xterm-rows')?.textContent.includes(arguments[0])";
 const QUIET: &str = "return document.querySelector('.terminal-state')?.textContent === '' && \
      document.querySelector('.xterm-rows') !== null";
@@ -39,7 +37,7 @@ pub(crate) fn address(launcher: &Launcher) -> String {
 }
 
 /// A browser whose owner has followed the address of `wharf login`.
-fn signed_in(launcher: &Launcher, look: Look) -> Browser {
+pub(crate) fn signed_in(launcher: &Launcher, look: Look) -> Browser {
     let browser = Browser::start(look);
     let address = address(launcher);
     browser.go(&address);
@@ -60,7 +58,7 @@ pub(crate) fn place(browser: &Browser, place: &str) {
 }
 
 /// No serious finding on the screen that is shown, and a picture of it.
-fn looked_at(browser: &Browser, name: &str) {
+pub(crate) fn looked_at(browser: &Browser, name: &str) {
     browser.picture(name);
     let barriers = browser.barriers();
     assert!(barriers.is_empty(), "{name}:\n{barriers}");
@@ -131,6 +129,39 @@ fn from_the_form_to_the_terminal_over_a_reload_and_a_restart() {
 }
 
 #[test]
+fn a_form_keeps_what_is_typed_over_a_reload_a_restart_and_the_end_of_the_sign_in() {
+    let mut launcher = Launcher::with(&batch());
+    let browser = signed_in(&launcher, Look::DESK);
+    place(&browser, "#/start/batch");
+    browser.fill("#field-name", "typed");
+    let kept = "return JSON.stringify(history.state || {}).includes('typed')";
+    browser.until("it is kept", SOON, kept, &[]);
+    browser.reload();
+    let typed = "return document.querySelector('#field-name')?.value === 'typed'";
+    browser.until("it is there after the reload", SOON, typed, &[]);
+    launcher.kill9();
+    browser.press("Start the session");
+    browser.sees("What you have filled in stays.", SOON);
+    looked_at(&browser, "form-lost");
+    launcher.restart();
+    let tokens = launcher.cli(&["token", "list", "--output", "json"]).json();
+    let of_the_page = tokens.as_array().into_iter().flatten().find(|token| token["name"] == "page");
+    let id = of_the_page.and_then(|token| token["id"].as_str()).expect("its sign-in is a token");
+    launcher.cli(&["token", "revoke", id]).exits(0);
+    browser.sees("Your sign-in is over.", SOON);
+    looked_at(&browser, "signed-out");
+    browser.fill("#token", &launcher.token("full", None));
+    browser.press("Sign in");
+    browser.until("it is there after the sign-in", SOON, typed, &[]);
+    browser.press("Start the session");
+    browser.sees("Waiting for a free machine.", SOON);
+    assert_eq!(launcher.listed().len(), 1, "pressed twice, it was sent once");
+    browser.script("history.back()", &[]);
+    let empty = "return document.querySelector('#field-name')?.value === ''";
+    browser.until("what was sent is not offered again", SOON, empty, &[]);
+}
+
+#[test]
 fn every_screen_can_be_used_by_keyboard_on_a_phone_and_in_the_dark() {
     let launcher = Launcher::start();
     let id = launcher.start_session(
@@ -138,6 +169,7 @@ fn every_screen_can_be_used_by_keyboard_on_a_phone_and_in_the_dark() {
     );
     launcher.await_connected(&id);
     launcher.http().post(&format!("/sessions/{id}/shares"), &json!({"grantee": "user:bob"})).expect(201);
+    launcher.cli(&["template", "test", "shell", "--live"]).exits(0);
     let browser = signed_in(&launcher, Look::PHONE);
     let screens = [
         ("#/", "shared"),
@@ -167,6 +199,12 @@ fn every_screen_can_be_used_by_keyboard_on_a_phone_and_in_the_dark() {
         assert_eq!(wide, false, "{at} is wider than a phone");
     }
     assert_eq!(browser.script("return violations", &[]), json!([]));
+    // The last test of a template on its scheduler, step by step.
+    place(&browser, "#/launcher/templates");
+    let open = "const one = document.querySelector('[data-key=report-shell]'); if (!one) return false;\
+         one.querySelector('summary').click(); one.scrollIntoView(); return one.innerText.includes('terminate pending')";
+    browser.until("its steps", SOON, open, &[]);
+    looked_at(&browser, "phone-live-test");
     // Run, set and share, with the keyboard alone.
     place(&browser, &format!("#/s/{id}/run"));
     browser.until(
@@ -305,112 +343,4 @@ fn a_page_inside_a_session_cannot_act_with_its_viewers_rights() {
     let sessions = launcher.http().get("/sessions?state=pending,running,ended").expect(200);
     let items = sessions["items"].as_array().map_or(&[][..], Vec::as_slice);
     assert_eq!(items.iter().map(|one| &one["id"]).collect::<Vec<&Value>>(), [&json!(id)], "{sessions}");
-}
-
-#[test]
-fn a_desktop_shows_a_window_and_takes_clicks_and_keys() {
-    let launcher = Launcher::start();
-    let id = launcher.run_session("desktop", &[]);
-    let browser = signed_in(&launcher, Look::DESK);
-    place(&browser, &format!("#/s/{id}"));
-    browser.press("Open the desktop");
-    let window = "const canvas = document.querySelector('.desktop-place canvas'); if (!canvas || canvas.width < 2) return false;\
-         const data = new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer);\
-         const white = data.filter((one) => one === 0xffffffff).length; return white > 20000 && white";
-    let before = browser.until("a window is on the desktop", SOON, window, &[]);
-    browser.picture("desktop");
-    let seen = launcher.home().path().join("seen");
-    // A click into the window gives it the keyboard; its shell may still be starting.
-    let middle = "const canvas = document.querySelector('.desktop-place canvas'), box = canvas.getBoundingClientRect();\
-         const data = new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer);\
-         let [x, y, count] = [0, 0, 0];\
-         data.forEach((one, at) => { if (one === 0xffffffff) { x += at % canvas.width; y += Math.floor(at / canvas.width); count += 1; } });\
-         return [box.x + x / count * box.width / canvas.width, box.y + y / count * box.height / canvas.height]";
-    let at = browser.script(middle, &[]);
-    let (x, y) = (at[0].as_f64().expect("a place"), at[1].as_f64().expect("a place"));
-    until("the window takes what is typed", SOON, || {
-        browser.click_at(x, y, 0);
-        browser.types(&format!("touch {}\n", seen.display()));
-        Probe::when(seen.exists(), (), || "nothing".to_owned())
-    });
-    // A click on the background opens the window manager's menu.
-    let at = browser.script("const box = document.querySelector('.desktop-place canvas').getBoundingClientRect(); return [box.x + box.width - 30, box.y + box.height - 30]", &[]);
-    let (x, y) = (at[0].as_f64().expect("a place"), at[1].as_f64().expect("a place"));
-    browser.click_at(x, y, 2);
-    let menu = "const canvas = document.querySelector('.desktop-place canvas');\
-         const data = new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer);\
-         return data.filter((one) => one === 0xffffffff).length !== arguments[0]";
-    browser.until("the background's menu", SOON, menu, &[before]);
-    browser.picture("desktop-menu");
-    assert_eq!(browser.script("return violations", &[]), json!([]));
-    let outcome = launcher.http().post(&format!("/sessions/{id}/terminate?wait=15s"), &json!({})).expect(200);
-    assert_eq!(outcome["state"], "ended", "{outcome}");
-}
-
-/// JupyterLab in an environment of its own below `target/`, made once; its directory of programs.
-pub(crate) fn jupyterlab() -> PathBuf {
-    let dir = wharf_tests::browser::target().join("jupyter");
-    let ready = dir.join("ready");
-    if !ready.exists() {
-        _ = std::fs::remove_dir_all(&dir);
-        let pip = dir.join("bin/pip");
-        let make: [(&std::ffi::OsStr, &[&str]); 2] = [
-            ("/usr/bin/python3".as_ref(), &["-m", "venv", &dir.to_string_lossy()]),
-            (pip.as_ref(), &["install", "--quiet", "--no-cache-dir", "jupyterlab==4.*"]),
-        ];
-        for (program, arguments) in make {
-            let done = Command::new(program).args(arguments).status().expect("python3-venv is installed");
-            assert!(done.success(), "{program:?} {arguments:?}: {done}");
-        }
-        std::fs::write(&ready, "").expect("target/ takes files");
-    }
-    dir.join("bin")
-}
-
-/// Waits until a session's JupyterLab does.
-pub(crate) fn listens(launcher: &Launcher, id: &str) {
-    until("JupyterLab listens", SOON, || {
-        let logs = launcher.http().get(&format!("/sessions/{id}/logs")).text();
-        Probe::when(logs.contains("is running at"), (), || logs.clone())
-    });
-}
-
-/// Opens a notebook in the JupyterLab that is shown, and runs a cell.
-pub(crate) fn runs_a_cell(browser: &Browser) {
-    let card = "const card = document.querySelector('.jp-LauncherCard[data-category=Notebook]'); card?.click(); return card !== null";
-    browser.until("JupyterLab offers a notebook", SOON * 2, card, &[]);
-    let ready = "const cell = document.querySelector('.jp-Notebook .jp-CodeCell .cm-content'); cell?.focus(); \
-         return cell !== null && document.querySelector('.jp-Notebook-ExecutionIndicator[data-status=idle]') !== null";
-    browser.until("its kernel answers over a WebSocket", SOON * 2, ready, &[]);
-    // It moves the focus about while it opens: typed where the focus is, until it is in the cell.
-    let cell = "const cell = document.querySelector('.jp-Notebook .jp-CodeCell .cm-content'); cell.focus(); return cell.innerText.trim()";
-    let output = "return [...document.querySelectorAll('.jp-OutputArea-output')].some((one) => one.innerText.trim() === '42')";
-    until("the cell's output", SOON, || {
-        if browser.script(output, &[]) == true {
-            return Probe::Ready(());
-        }
-        let typed = browser.script(cell, &[]);
-        if typed == "" {
-            browser.types("6*7");
-        } else if typed == "6*7" {
-            browser.presses(&['\u{e008}', '\u{e007}']);
-        }
-        Probe::NotYet(typed.to_string())
-    });
-}
-
-#[test]
-fn jupyterlab_opens_in_a_tab_of_its_own_and_runs_a_cell() {
-    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", jupyterlab().display());
-    let launcher = Launcher::builder().env("PATH", &path).start();
-    let id = launcher.run_session("jupyter", &[]);
-    listens(&launcher, &id);
-    let browser = signed_in(&launcher, Look::DESK);
-    place(&browser, &format!("#/s/{id}"));
-    browser.press("Open jupyter");
-    browser.newest_window();
-    runs_a_cell(&browser);
-    browser.picture("jupyterlab");
-    let shown = browser.script("return document.cookie", &[]);
-    assert!(!shown.to_string().contains("wharf"), "{shown}");
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wharf_tests::{Browser, FarAddress, Home, Launcher, Look, Template, application};
 
-use crate::page::{address, jupyterlab, listens, place, runs_a_cell};
+use crate::page::{address, place};
+use crate::page_applications::{jupyterlab, listens, runs_a_cell};
 
 const SOON: Duration = Duration::from_secs(20);
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use wharf_tests::launcher::Home;
-use wharf_tests::{Probe, Template, processes, until};
+use wharf_tests::templates::FIND;
+use wharf_tests::{Http, Launcher, Probe, Template, processes, until};
 
 fn text(path: &std::path::Path) -> String {
     path.to_string_lossy().into_owned()
@@ -92,6 +93,21 @@ fn the_conformance_run_catches_a_template_that_lies() {
     assert!(failed.contains(&"find"), "{output}");
     assert!(failed.contains(&"terminate by session"), "{output}");
     assert_eq!(report["passed"], false);
+    // The launcher has it for administrators, and says when it is of another version.
+    let launcher = Launcher::at(&home).start();
+    let kept = |http: &Http| http.get("/templates/liar").expect(200)["report"].clone();
+    assert_eq!(kept(&launcher.http()), report);
+    assert_eq!(kept(&launcher.tcp(Some(&launcher.token("read", None)))), report);
+    let guest = launcher.token("guest", Some("bob"));
+    launcher.tcp(Some(&guest)).get("/templates/liar").problem(403, "forbidden");
+    assert_eq!(launcher.http().get("/templates/shell").expect(200)["report"], Value::Null);
+    assert!(launcher.cli(&["template", "show", "liar"]).ok().contains("steps failed"));
+    home.install(&lying.hook("find", FIND));
+    let renewed = until("the new version serves", Duration::from_secs(5), || {
+        let now = kept(&launcher.http());
+        Probe::when(now["outdated"] == true, now.clone(), || now.to_string())
+    });
+    assert_eq!(renewed["steps"], report["steps"]);
 }
 
 #[test]

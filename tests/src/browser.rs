@@ -41,7 +41,7 @@ pub struct Browser {
     /// `/session/ID`.
     session: String,
     driver: Child,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
 }
 
 impl std::fmt::Debug for Browser {
@@ -143,7 +143,8 @@ impl Browser {
         if look.dark {
             arguments.push("--blink-settings=preferredColorScheme=0".to_owned());
         }
-        let mut options = json!({ "args": arguments });
+        let downloads = profile.path().join("downloads");
+        let mut options = json!({ "args": arguments, "prefs": { "download.default_directory": downloads } });
         if width < 500 {
             options["mobileEmulation"] = json!({ "deviceMetrics": { "width": width, "height": height, "pixelRatio": 2, "touch": true } });
         }
@@ -151,7 +152,7 @@ impl Browser {
         let wanted = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": options } } });
         let made = call(&http, "POST", "/session", &wanted).expect("the browser starts");
         let session = format!("/session/{}", made["sessionId"].as_str().expect("a session's id"));
-        Self { http, session, driver, _profile: profile }
+        Self { http, session, driver, profile }
     }
 
     fn try_call(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
@@ -287,6 +288,19 @@ impl Browser {
             }
         });
         self.call("POST", "/window", &json!({ "handle": window }));
+    }
+
+    /// Waits until a file of that name has come whole; where it is.
+    #[track_caller]
+    pub fn download(&self, name: &str, within: Duration) -> PathBuf {
+        let dir = self.profile.path().join("downloads");
+        until(&format!("{name} has come"), within, || {
+            let there = std::fs::read_dir(&dir).into_iter().flatten().flatten();
+            let there: Vec<PathBuf> = there.map(|entry| entry.path()).collect();
+            // Until it is whole it has another name.
+            let whole = there.len() == 1 && there[0].ends_with(name);
+            Probe::when(whole, dir.join(name), || format!("{there:?}"))
+        })
     }
 
     /// Goes to the window that was opened so many windows after the first.

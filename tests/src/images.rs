@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
-use crate::{Dockerd, cli, site};
+use crate::{Dockerd, Registry, cli, site};
 
 /// How long each step may take on a busy machine with a slow mirror.
 const BUILD: Duration = Duration::from_secs(900);
@@ -44,10 +44,36 @@ impl Images {
         if engine.run(&["image", "inspect", "wharf-base"]).status != 0 {
             base(&engine, &place);
         }
+        let images = Self { engine, _alone: alone };
+        images.also(template, image);
+        images
+    }
+
+    /// Makes that of another template.
+    ///
+    /// # Panics
+    /// When it cannot be built.
+    #[track_caller]
+    pub fn also(&self, template: &str, image: &str) {
         let context = Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates").join(template);
         let context = context.to_string_lossy();
-        engine.run_within(&[&BUILD_ARGS, ["--tag", image, &context].as_slice()].concat(), BUILD).exits(0);
-        Self { engine, _alone: alone }
+        self.engine
+            .run_within(&[&BUILD_ARGS, ["--tag", image, &context].as_slice()].concat(), BUILD)
+            .exits(0);
+    }
+
+    /// Puts an image of so many bytes into a registry alone; its name there.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[track_caller]
+    pub fn published(&self, registry: &Registry, bytes: u64) -> String {
+        let name = format!("{}/big:1", registry.host());
+        self.engine.big_image("big", bytes);
+        self.engine.run(&["tag", "big", &name]).exits(0);
+        self.engine.run(&["push", "--quiet", &name]).exits(0);
+        self.engine.run(&["rmi", "--force", &name, "big"]).exits(0);
+        name
     }
 }
 

@@ -52,7 +52,7 @@ export async function request(method, path, { body, headers = {}, signal, quiet 
     throw new Problem(0, {
       code: "no_launcher",
       detail: "The launcher does not answer.",
-      hint: "Sessions go on without it. The page tries again by itself.",
+      hint: "Sessions go on without it. Try again in a moment",
     });
   }
   return answer(response, quiet);

@@ -44,6 +44,14 @@ export function svg(tag, attributes = {}, ...children) {
 export function show(container, ...children) {
   const fresh = nodes(children);
   const old = [...container.childNodes];
+  // What the viewer has opened or closed stays so.
+  for (const one of fresh) {
+    if (!(one instanceof Element)) continue;
+    for (const part of one.querySelectorAll("details[data-key]")) {
+      const before = container.querySelector(`details[data-key="${CSS.escape(part.dataset.key)}"]`);
+      if (before) part.open = before.open;
+    }
+  }
   if (old.length === fresh.length && old.every((node, at) => node.isEqualNode(fresh[at]))) return;
   const focused = container.contains(document.activeElement) ? document.activeElement.dataset.key : null;
   const known = new Map(old.filter((node) => node.dataset?.key).map((node) => [node.dataset.key, node]));

@@ -71,8 +71,10 @@ async function leave() {
     if (problem.status !== 401) return tell(problem);
   }
   location.hash = "#/";
-  signedOut.then();
+  signIn();
 }
+
+const TITLES = { "": "Sessions", ended: "Ended sessions", start: "Start a session", launcher: "Launcher" };
 
 function screen(parts) {
   switch (parts[0] || "") {
@@ -96,6 +98,8 @@ function go() {
   // Another tab of the same session: its screen changes itself.
   if (shown?.moved?.(parts)) return;
   shown?.stop?.();
+  const title = TITLES[parts[0] || ""];
+  document.title = title ? `${title} · Wharf` : "Wharf";
   const outer = frame(parts);
   const inner = screen(parts)(outer.main, parts, viewer) || {};
   shown = {
@@ -144,7 +148,14 @@ function signIn(why = "") {
   entry.show(app, begin, "", why);
 }
 
-signedOut.then = () => viewer && signIn();
+// Not by the viewer: a token was withdrawn or has expired, or another tab has signed out.
+signedOut.then = () =>
+  viewer &&
+  signIn(
+    viewer.scope === "guest"
+      ? "What you came by is over: it was withdrawn, or its time is up."
+      : "Your sign-in is over. Sign in again and you are back where you were; what you have typed and not sent is kept.",
+  );
 // Come back to without being loaded: what it showed is over.
 window.addEventListener("pageshow", ({ persisted }) => persisted && !isShared() && viewer && begin());
 window.addEventListener("hashchange", go);

@@ -25,7 +25,7 @@ export function forget() {
 
 // Each entry of the history has it, so that a reload does.
 export function keep() {
-  if (isKept && (history.state?.page || null) !== token) history.replaceState(token && { page: token }, "");
+  if (isKept && (history.state?.page || null) !== token) history.replaceState({ ...history.state, page: token }, "");
 }
 
 if (!isKept) window.addEventListener("pagehide", () => { token = null; });

@@ -39,7 +39,8 @@ const CAUSES = {
 export function reason(session) {
   if (session.state === "ended" && session.end) {
     const why = CAUSES[session.end.cause]?.(session.end) || session.end.cause;
-    const said = session.end.message;
+    // What only says the cause again is left out.
+    const said = ["exited", "signaled"].includes(session.end.cause) && /^the command /.test(session.end.message) ? "" : session.end.message;
     return said && said !== why ? `${sentence(why)} ${sentence(said)}` : sentence(why);
   }
   if (session.state === "running" && session.link === "lost" && !session.reason) {
@@ -76,10 +77,15 @@ export function span(milliseconds) {
 
 export const age = (time) => span(Date.now() - Date.parse(time));
 
-// How long a job may still run, when it is limited.
+// Ten minutes, as the launcher warns of.
+const SOON = 600_000;
+
+// How long a job may still run, when it is limited: in words, and whether that is not long.
 export function timeLeft(session) {
   const ends = session.job?.ends_at;
-  return ends && session.state === "running" ? span(Date.parse(ends) - Date.now()) : null;
+  if (!ends || session.state !== "running") return null;
+  const left = Date.parse(ends) - Date.now();
+  return { text: left > 0 ? `${span(left)} left` : "its time is over", soon: left < SOON };
 }
 
 const FULL = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });

@@ -158,6 +158,7 @@ fn state(session: &Session) -> (String, Mood) {
     }
 }
 
+/// Why it is as it is.
 fn word(session: &Session) -> String {
     if let Some(end) = &session.end {
         return end.message.clone();
@@ -167,6 +168,24 @@ fn word(session: &Session) -> String {
         (None, Some(job)) => job.reason.clone().unwrap_or_default(),
         (None, None) => String::new(),
     }
+}
+
+/// The same with what a list has no column for: a pending one's place in the queue and its expected start, when a
+/// running one's time is over.
+fn outlook(output: &Output, session: &Session) -> String {
+    let mut parts: Vec<String> = Some(word(session)).filter(|word| !word.is_empty()).into_iter().collect();
+    if let Some(job) = &session.job {
+        let (place, at) = match session.state {
+            State::Pending => {
+                (job.position, job.starts_at.map(|at| format!("expected {}", when(output, at))))
+            }
+            State::Running => (None, job.ends_at.map(|at| format!("ends {}", when(output, at)))),
+            State::Ended => (None, None),
+        };
+        parts.extend(place.map(|place| format!("place {place}")));
+        parts.extend(at);
+    }
+    parts.join("; ")
 }
 
 /// `list`.
@@ -186,7 +205,7 @@ pub(crate) fn sessions(output: &Output, sessions: &[Session]) -> String {
             cell(output, &state, mood),
             cell(output, job, Mood::Over),
             cell(output, &when(output, session.created_at), Mood::Plain),
-            cell(output, &word(session), Mood::Plain),
+            cell(output, &outlook(output, session), Mood::Plain),
         ]);
     }
     finish(&mut table)
@@ -210,8 +229,11 @@ pub(crate) fn session(output: &Output, session: &Session, open: &[OpenStream]) -
             }
         }
         fields.add("job", &text);
-        if let Some(at) = job.starts_at {
-            fields.add("starts", &moment(output, at));
+        if let (State::Pending, Some(place)) = (session.state, job.position) {
+            fields.add("place in queue", &place.to_string());
+        }
+        if let (State::Pending, Some(at)) = (session.state, job.starts_at) {
+            fields.add("expected start", &moment(output, at));
         }
         if let Some(at) = job.ends_at {
             fields.add("job ends", &moment(output, at));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use wharf_protocol::api::{BackendStatus, Node, Trace};
 use wharf_protocol::session::Params;
-use wharf_protocol::template::{FailingHook, TemplateDetail, TemplateState, TemplateSummary};
+use wharf_protocol::template::{FailingHook, LiveReport, TemplateDetail, TemplateState, TemplateSummary};
 use wharf_protocol::{ErrorCode, Problem, State, TraceId};
 
 use super::{forbidden, from_hook, from_store};
@@ -15,6 +15,7 @@ use crate::breaker::Trouble;
 use crate::hook::{Hook, HookAnswer, HookCall};
 use crate::launcher::{Figures, Launcher};
 use crate::record::LinkState;
+use crate::reports;
 use crate::requests;
 use crate::template::{Entry, ParamKind, ParamSpec, Template};
 
@@ -30,6 +31,7 @@ fn summary(entry: &Entry, troubles: &[Trouble]) -> TemplateSummary {
     TemplateSummary {
         name: entry.name.clone(),
         title: template.map_or_else(|| entry.name.clone(), |template| template.title.clone()),
+        description: template.and_then(|template| template.description.clone()),
         backend: template.map(|template| template.backend.clone()).unwrap_or_default(),
         scheduler: template.map(|template| template.scheduler.clone()).unwrap_or_default(),
         state: entry.state,
@@ -114,10 +116,14 @@ impl Launcher {
         })?;
         let short = summary(&entry, &[]);
         let template = entry.template.as_deref();
+        let report = match by.is_owner() || by.standing == Standing::Reader {
+            true => self.report(&entry).await,
+            false => None,
+        };
         Ok(TemplateDetail {
             name: short.name,
             title: short.title,
-            description: template.and_then(|template| template.description.clone()),
+            description: short.description,
             backend: short.backend,
             scheduler: short.scheduler,
             state: entry.state,
@@ -133,7 +139,17 @@ impl Launcher {
                     })
                 })
                 .unwrap_or_default(),
+            report,
         })
+    }
+
+    /// What a template's last conformance run found.
+    async fn report(&self, entry: &Entry) -> Option<LiveReport> {
+        let data = self.inner.data.clone();
+        let name = entry.name.clone();
+        let version = entry.template.as_ref().map(|template| template.version.clone());
+        let read = move || reports::read(data.place(), &name, version.as_deref());
+        tokio::task::spawn_blocking(read).await.ok().flatten()
     }
 
     /// Choices for parameters, asked of the template's options hook.

@@ -55,8 +55,9 @@ impl Launcher {
     /// # Errors
     /// `unknown_session`.
     pub async fn access(&self, by: &Actor, id: &SessionId) -> Result<Access, Problem> {
-        let (_, rights) = self.find(by, id, Verb::See).await?;
-        Ok(Access { own: rights.own, role: rights.enter, exec: rights.exec })
+        let (target, rights) = self.find(by, id, Verb::See).await?;
+        let terminal = matches!(target, Target::Live(handle) if handle.view.borrow().record.tty);
+        Ok(Access { own: rights.own, role: rights.enter, exec: rights.exec, terminal })
     }
 
     /// Who is in: the streams that `connections` counts.

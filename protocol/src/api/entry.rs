@@ -112,6 +112,9 @@ pub struct Access {
     pub role: Option<Role>,
     /// May run commands in it.
     pub exec: bool,
+    /// Whether it has a terminal to attach to.
+    #[serde(default)]
+    pub terminal: bool,
 }
 
 /// `POST /redeem`.

@@ -5,6 +5,8 @@ import { h, show as renew, svg } from "../dom.js";
 import { sentence } from "../words.js";
 
 const STEP = 5000;
+// A plot needs two looks.
+const SECOND = 1000;
 const KEPT = 120;
 const WIDTH = 320;
 const HEIGHT = 80;
@@ -91,6 +93,12 @@ export function show(body) {
     }
   };
   read();
+  const second = looks.length < 2 && setTimeout(read, SECOND);
   const timer = setInterval(read, STEP);
-  return { stop: () => clearInterval(timer) };
+  return {
+    stop: () => {
+      clearTimeout(second);
+      clearInterval(timer);
+    },
+  };
 }

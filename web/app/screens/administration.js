@@ -3,7 +3,7 @@
 import { all, get } from "../api.js";
 import { h, show as renew } from "../dom.js";
 import { tell } from "../notice.js";
-import { age, sentence, when } from "../words.js";
+import { age, full, sentence, when } from "../words.js";
 import * as activity from "./activity.js";
 
 const AGAIN = 15000;
@@ -56,6 +56,40 @@ function backends(body) {
   });
 }
 
+const counted = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
+const RESULTS = { passed: "good", failed: "bad", skipped: "over" };
+
+// The last conformance run on the real scheduler: whether what serves now has passed it, and each step.
+function report(name, run) {
+  if (!run) return h("p", { class: "quiet" }, "Never tested on its scheduler: ", h("code", {}, `wharf template test ${name} --live`));
+  const failed = run.steps.filter((step) => step.result === "failed").length;
+  const [word, tone] = !run.passed ? ["failed", "bad"] : run.outdated ? ["outdated", "warn"] : ["passed", "good"];
+  const said = [
+    failed > 0 ? `${failed} of ${counted(run.steps.length, "step")} failed` : counted(run.steps.length, "step"),
+    `${age(run.ended_at)} ago`,
+    `on ${run.node}`,
+  ];
+  return h(
+    "details",
+    { data: { key: `report-${name}` }, open: !run.passed && !run.outdated },
+    h("summary", {}, "Live test ", h("span", { class: `badge ${tone}` }, word), " ", h("span", { class: "quiet" }, said.join(" · "))),
+    run.outdated && h("p", { class: "why" }, "The template has changed since. Test it again: ", h("code", {}, `wharf template test ${name} --live`)),
+    h("p", { class: "quiet" }, `${full(run.began_at)}, Wharf ${run.wharf}, version `, h("code", {}, run.version.slice(0, 12)), " of the template"),
+    h(
+      "ol",
+      { class: "steps" },
+      run.steps.map((step) =>
+        h(
+          "li",
+          {},
+          h("span", { class: `badge ${RESULTS[step.result]}` }, step.result),
+          h("div", {}, h("strong", {}, step.step), " ", h("span", { class: "quiet" }, `${step.ms} ms`), h("p", { class: "detail" }, step.result === "failed" ? step.detail : sentence(step.detail))),
+        ),
+      ),
+    ),
+  );
+}
+
 const TONES = { ok: "good", stale: "warn", broken: "bad", disabled: "over" };
 
 function templates(body) {
@@ -74,11 +108,12 @@ function templates(body) {
           h("p", { class: "quiet" }, [template.name, template.backend, template.origin === "builtin" ? "shipped" : template.origin].filter(Boolean).join(" · ")),
           template.message && h("p", { class: "why" }, sentence(template.message)),
           template.failing.map((hook) => h("p", { class: "why" }, `${hook.hook} failed ${hook.failures} times: ${sentence(hook.error)}`, hook.next_try && ` Next try ${when(hook.next_try)}.`)),
+          report(template.name, details[at].report),
           details[at].findings.length > 0 &&
             h(
               "details",
-              { open: details[at].findings.some((one) => one.severity === "error") },
-              h("summary", {}, `${details[at].findings.length} findings`),
+              { data: { key: `findings-${template.name}` }, open: details[at].findings.some((one) => one.severity === "error") },
+              h("summary", {}, counted(details[at].findings.length, "finding")),
               h(
                 "ul",
                 { class: "findings" },

@@ -28,7 +28,7 @@ export function show(body, scene) {
     );
   };
   read().catch(tell);
-  return { update: () => scene.session.rev !== rev && read().catch(() => {}) };
+  return { again: () => read().catch(() => {}), update: () => scene.session.rev !== rev && read().catch(() => {}) };
 }
 
 // One hook run in full.

@@ -77,6 +77,7 @@ export function show(body, scene) {
   }
   read().catch(tell);
   return {
+    again: () => seen === null && read().catch(() => {}),
     update: () => {
       if (seen !== null && scene.session.params_rev > seen && !body.contains(document.activeElement)) read().catch(() => {});
     },

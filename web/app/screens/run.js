@@ -1,6 +1,7 @@
 // Running a command inside a session: its words, its output, how it ended.
 
 import { post, session as at } from "../api.js";
+import { draft } from "../draft.js";
 import { h, show as renew } from "../dom.js";
 import { command, sentence, split } from "../words.js";
 import { field } from "./field.js";
@@ -56,6 +57,7 @@ export function show(body, scene) {
   });
   stop.addEventListener("click", () => running?.abort());
   body.append(form, results);
+  draft(form, `run ${scene.viewer.user} ${scene.id}`);
   words.input.focus();
   return { stop: () => running?.abort() };
 }

@@ -5,7 +5,7 @@ import { action, h, show as renew } from "../dom.js";
 import { live } from "../live.js";
 import { copy, notify, tell } from "../notice.js";
 import { isShared } from "../tab.js";
-import { age, command, full, reason, timeLeft } from "../words.js";
+import { age, command, full, reason, sentence, span, timeLeft } from "../words.js";
 import * as desktop from "./desktop.js";
 import { ending, extend } from "./ending.js";
 import * as history from "./history.js";
@@ -23,7 +23,7 @@ const ANEW = 30000;
 
 const TABS = {
   overview: { title: "Overview", show: overview },
-  terminal: { title: "Terminal", show: terminal.show, when: ({ access }) => access.role },
+  terminal: { title: "Terminal", show: terminal.show, when: ({ access }) => access.role && access.terminal },
   desktop: { title: "Desktop", show: desktop.show, when: ({ access, desktops }) => access.role === "control" && desktops.length > 0 },
   logs: { title: "Logs", show: logs.show },
   run: { title: "Run", show: run.show, when: ({ access, session }) => access.exec && session.state !== "ended" },
@@ -34,11 +34,12 @@ const TABS = {
 
 export function show(main, parts, viewer) {
   const id = parts[1] || "";
-  const scene = { id, viewer, session: live.sessions.get(id), access: { own: false, role: null, exec: false }, desktops: [], applications: [] };
+  const scene = { id, viewer, session: live.sessions.get(id), access: { own: false, role: null, exec: false, terminal: false }, desktops: [], applications: [] };
   let tab = parts[2] || "overview";
   let inner = null;
   let known = "";
   let asking = 0;
+  let away = false;
 
   const head = h("div", { class: "session-head" });
   const tabs = h("nav", { class: "tabs", "aria-label": "Session" });
@@ -49,10 +50,11 @@ export function show(main, parts, viewer) {
   const header = () => {
     const { session, access } = scene;
     const why = reason(session);
+    const left = timeLeft(session);
     renew(
       head,
       h("p", { class: "crumb" }, h("a", { href: session.state === "ended" ? "#/ended" : "#/", data: { key: "back" } }, "Sessions")),
-      h("div", { class: "heading" }, h("h1", {}, session.name), badge(session), controls(scene, access)),
+      h("div", { class: "heading" }, h("h1", {}, session.name), badge(session), left && h("span", { class: left.soon ? "soon" : "quiet" }, left.text), controls(scene, access)),
       why && h("p", { class: "why", role: "status" }, why),
     );
     renew(
@@ -69,7 +71,15 @@ export function show(main, parts, viewer) {
     document.title = `${scene.session.name} · Wharf`;
     tabs.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
     if (!TABS[tab] || !fits(tab)) {
-      body.append(h("p", { class: "empty" }, "There is nothing here for you, or not now."));
+      const over = scene.session.state === "ended";
+      body.append(
+        h(
+          "div",
+          { class: "empty" },
+          h("p", {}, over ? "The session has ended. What it printed is kept for a while." : "There is nothing here for you, or not now."),
+          h("a", { class: "button", href: `#/s/${id}/${over ? "logs" : "overview"}` }, over ? "See its logs" : "Overview"),
+        ),
+      );
       inner = null;
     } else {
       inner = TABS[tab].show(body, scene) || null;
@@ -95,7 +105,14 @@ export function show(main, parts, viewer) {
   };
   const update = () => {
     const fresh = live.sessions.get(id);
-    if (fresh) scene.session = fresh;
+    // What could not be read while the launcher was away is read when it is back.
+    if (live.state === "lost") away = true;
+    else if (away && live.state === "live") {
+      away = false;
+      if (scene.missed) begin();
+      else inner?.again?.();
+    }
+    if (fresh && scene.session) scene.session = fresh;
     if (!scene.session) return;
     const now = [scene.session.state, scene.session.link, scene.session.terminating].join();
     header();
@@ -110,22 +127,32 @@ export function show(main, parts, viewer) {
     inner?.stop?.();
     inner = null;
     renew(tabs);
-    renew(head, h("h1", {}, scene.session?.name || "Session"));
-    body.replaceChildren(h("p", { class: "empty", role: "alert" }, "This session is no longer there for you: it was purged, or is no longer shared with you."), h("p", {}, h("a", { href: "#/" }, "All sessions")));
+    nothing("This session is no longer there for you: it was purged, or is no longer shared with you.");
     scene.session = null;
   };
 
+  const nothing = (text) => {
+    renew(tabs);
+    tabs.hidden = true;
+    renew(head, h("h1", {}, scene.session?.name || "Session"));
+    body.className = "tab";
+    body.replaceChildren(h("div", { class: "empty", role: "alert" }, h("p", {}, text), h("a", { class: "button", href: "#/" }, "All sessions")));
+  };
   const begin = async () => {
     try {
       const [session, access] = await Promise.all([get(at(id)), get(at(id, "/access"))]);
       scene.session = session;
       scene.access = access;
+      scene.missed = false;
+      tabs.hidden = false;
       if (session.state === "ended") live.put(session);
       known = "";
       update();
       enter();
     } catch (problem) {
-      body.replaceChildren(h("p", { class: "empty", role: "alert" }, problem.status === 404 ? "There is no such session, or it is not shared with you." : problem.message), h("p", {}, h("a", { href: "#/" }, "All sessions")));
+      if (problem.status === 401) return;
+      nothing(problem.status === 404 ? "There is no such session, or it is not shared with you." : sentence(problem.message));
+      scene.missed = problem.status !== 404;
     }
   };
   live.addEventListener("change", update);
@@ -184,6 +211,10 @@ function application(id, name) {
   return action(`Open ${name}`, { class: "primary", data: { key: `open-${name}` } }, open, tell);
 }
 
+// Long ones in a line that opens.
+const LONG = 160;
+const whole = (text) => (text.length <= LONG ? h("code", {}, text) : h("details", { data: { key: "command" } }, h("summary", {}, h("code", {}, `${text.slice(0, LONG / 2).replace(/\s+/g, " ")}…`)), h("pre", { class: "wrap" }, text)));
+
 function overview(body, scene) {
   const list = h("dl", { class: "facts" });
   const ways = h("div", { class: "actions" });
@@ -193,7 +224,7 @@ function overview(body, scene) {
     const running = session.state === "running";
     renew(
       ways,
-      running && access.role && session.link === "connected" && h("a", { class: "button primary", href: `#/s/${scene.id}/terminal` }, access.role === "view" ? "Watch the terminal" : "Open the terminal"),
+      running && access.role && access.terminal && session.link === "connected" && h("a", { class: "button primary", href: `#/s/${scene.id}/terminal` }, access.role === "view" ? "Watch the terminal" : "Open the terminal"),
       running && desktops.length > 0 && h("a", { class: "button primary", href: `#/s/${scene.id}/desktop` }, "Open the desktop"),
     );
     ways.hidden = ways.childNodes.length === 0;
@@ -202,14 +233,16 @@ function overview(body, scene) {
     const facts = [
       ["Template", session.template],
       ["Owner", session.owner],
-      ["Command", session.command?.length > 0 && h("code", {}, command(session.command))],
+      ["Command", session.command?.length > 0 && whole(command(session.command))],
       ["Job", job?.id && `${job.id} (${session.scheduler})`],
-      ["Scheduler says", job && [job.raw || job.state, job.reason].filter(Boolean).join(": ")],
+      ["Scheduler says", job && session.state !== "ended" && [job.raw || job.state, job.reason].filter(Boolean).join(": ")],
+      ["Place in the queue", session.state === "pending" && job?.position && String(job.position)],
+      ["Expected start", session.state === "pending" && job?.starts_at && `${full(job.starts_at)} (in ${span(Date.parse(job.starts_at) - Date.now())})`],
       ["Node", job?.node],
       ["Created", `${full(session.created_at)} (${age(session.created_at)} ago)`],
       ["Started", session.started_at && `${full(session.started_at)} (${age(session.started_at)} ago)`],
       ["Ended", session.ended_at && full(session.ended_at)],
-      ["Time left", left && `${left} (until ${full(job.ends_at)})`],
+      ["Time left", left && h("span", { class: left.soon ? "soon" : null }, `${left.text}, until ${full(job.ends_at)}`)],
       ["Connected now", running && String(session.connections)],
       ["Applications", applications.length > 0 && applications.join(", ")],
       ["Tags", Object.keys(session.tags || {}).length > 0 && Object.entries(session.tags).map(([name, value]) => `${name}=${value}`).join(", ")],

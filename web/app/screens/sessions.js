@@ -20,7 +20,6 @@ function row(session, viewer) {
     session.template,
     session.owner !== viewer.user && `shared by ${session.owner}`,
     session.state === "ended" ? `ended ${age(session.ended_at)} ago` : `${age(session.created_at)} old`,
-    left && `${left} left`,
     session.connections > 0 && `${session.connections} connected`,
   ].filter(Boolean);
   return h(
@@ -31,7 +30,7 @@ function row(session, viewer) {
       { href: `#/s/${session.id}`, data: { key: session.id } },
       h("span", { class: "title" }, session.name),
       badge(session),
-      h("span", { class: "facts quiet" }, facts.join(" · ")),
+      h("span", { class: "facts quiet" }, facts.join(" · "), left && [" · ", h("span", { class: left.soon ? "soon" : null }, left.text)]),
       why && h("span", { class: "why" }, why),
     ),
   );
@@ -54,7 +53,7 @@ export function show(main, parts, viewer) {
   const ended = parts[0] === "ended";
   const list = h("ul", { class: "rows" });
   const nothing = h("div", {});
-  const search = h("input", { type: "search", placeholder: "Find by name, template or tag", "aria-label": "Find a session" });
+  const search = h("input", { type: "search", placeholder: "Name, template or tag", "aria-label": "Find a session" });
   let past = [];
 
   const fits = (session) => {

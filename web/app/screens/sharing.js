@@ -2,6 +2,7 @@
 
 import { all, post, remove, session as at } from "../api.js";
 import { action, h, show as renew } from "../dom.js";
+import { draft } from "../draft.js";
 import { copy, notify, tell } from "../notice.js";
 import { age, grantee, sentence, when } from "../words.js";
 
@@ -10,7 +11,7 @@ const KINDS = { terminal: "at the terminal", tunnel: "by a tunnel", application:
 
 function radios(name, choices, chosen) {
   return Object.entries(choices).map(([value, [label, hint]]) => {
-    const input = h("input", { type: "radio", name, value });
+    const input = h("input", { type: "radio", name, value, id: `share-${name}-${value}` });
     input.checked = value === chosen;
     return h("label", { class: "choice" }, input, h("span", {}, label, hint && h("span", { class: "hint" }, hint)));
   });
@@ -75,7 +76,12 @@ export function show(body, scene) {
     readPeople().catch(() => {});
   };
   update();
-  return { update };
+  const again = () => {
+    readShares().catch(() => {});
+    connections = null;
+    update();
+  };
+  return { update, again };
 }
 
 function form(scene, done) {
@@ -104,10 +110,13 @@ function form(scene, done) {
     h("div", { class: "actions" }, h("button", { type: "submit", class: "primary" }, "Share")),
     made,
   );
+  const unsent = draft(element, `share ${scene.viewer.user} ${scene.id}`);
   const whom = () => new FormData(element).get("whom");
-  element.addEventListener("change", () => {
+  const ask = () => {
     nameField.hidden = whom() === "link";
-  });
+  };
+  element.addEventListener("change", ask);
+  ask();
   element.addEventListener("submit", async (event) => {
     event.preventDefault();
     error.textContent = "";
@@ -132,6 +141,7 @@ function form(scene, done) {
         notify(`Shared with ${grantee(share.grantee)}`);
         name.value = "";
       }
+      unsent.forget();
       await done();
     } catch (problem) {
       error.textContent = `${sentence(problem.message)} ${problem.hint ? sentence(problem.hint) : ""}`;

@@ -1,51 +1,76 @@
 // Starting a session: a template is chosen, and its parameters' schema becomes a form.
 
 import { all, get, key, post } from "../api.js";
+import { draft } from "../draft.js";
 import { h, show as renew } from "../dom.js";
 import { live } from "../live.js";
-import { tell } from "../notice.js";
 import { command, sentence, split } from "../words.js";
 import { field } from "./field.js";
 
 const PAUSE = 400;
 
-export function show(main, parts) {
+export function show(main, parts, viewer) {
   const name = parts[1];
-  if (name) form(main, name);
-  else choose(main);
+  let stopped = false;
+  let lost = false;
+  const read = async () => {
+    live.removeEventListener("change", again);
+    try {
+      await (name ? form(main, name, viewer, () => stopped) : choose(main, () => stopped));
+    } catch (problem) {
+      if (stopped || problem.status === 401) return;
+      const missing = problem.status === 404;
+      main.replaceChildren(
+        h("h1", {}, "Start a session"),
+        h("div", { class: "empty", role: "alert" }, h("p", {}, missing ? "There is no such template." : sentence(problem.message)), name && h("a", { class: "button", href: "#/start" }, "All templates")),
+      );
+      if (!missing) live.addEventListener("change", again);
+    }
+  };
+  // What could not be read while the launcher was away is read when it is back.
+  const again = () => {
+    if (live.state === "lost") lost = true;
+    else if (lost && live.state === "live") read();
+  };
+  read();
+  return {
+    stop: () => {
+      stopped = true;
+      live.removeEventListener("change", again);
+    },
+  };
 }
 
-async function choose(main) {
+async function choose(main, isStopped) {
   const cards = h("ul", { class: "cards" });
-  main.append(h("div", { class: "heading" }, h("h1", {}, "Start a session")), h("p", { class: "quiet" }, "What shall it be?"), cards);
-  try {
-    const templates = await all("/templates");
-    renew(
-      cards,
-      templates.map((template) => {
-        const usable = ["ok", "stale"].includes(template.state);
-        const body = [
-          h("span", { class: "title" }, template.title),
-          h("span", { class: "quiet" }, template.name, template.scheduler && ` · ${template.scheduler}`),
-          !usable && h("span", { class: "why" }, sentence(template.message || `This template is ${template.state}`)),
-        ];
-        return h("li", {}, usable ? h("a", { class: "card", href: `#/start/${template.name}` }, body) : h("div", { class: "card off" }, body));
-      }),
-    );
-  } catch (problem) {
-    tell(problem);
-  }
+  const hint = h("p", { class: "quiet" }, "Reading…");
+  main.replaceChildren(h("div", { class: "heading" }, h("h1", {}, "Start a session")), hint, cards);
+  const [templates, backends] = await Promise.all([all("/templates"), all("/backends").catch(() => [])]);
+  const usable = (template) => ["ok", "stale"].includes(template.state);
+  const down = new Map(backends.filter((one) => one.healthy === false).flatMap((one) => one.templates.map((name) => [name, one.name])));
+  const last = (template) => (usable(template) ? (down.has(template.name) ? 1 : 0) : 2);
+  if (isStopped()) return;
+  hint.textContent = templates.length > 0 ? "What shall it be?" : "There are no templates.";
+  renew(
+    cards,
+    templates.sort((a, b) => last(a) - last(b)).map((template) => {
+      const body = [
+        h("span", { class: "title" }, template.title),
+        h("span", { class: "quiet" }, template.name, template.scheduler && template.scheduler !== template.name && ` · ${template.scheduler}`),
+        template.description && h("span", { class: "described" }, template.description),
+        usable(template) && down.has(template.name) && h("span", { class: "soon" }, sentence(`${down.get(template.name)} does not answer now`)),
+        !usable(template) && h("span", { class: "why" }, sentence(template.message || `This template is ${template.state}`)),
+      ];
+      return h("li", {}, usable(template) ? h("a", { class: "card", href: `#/start/${template.name}` }, body) : h("div", { class: "card off" }, body));
+    }),
+  );
 }
 
-async function form(main, name) {
+async function form(main, name, viewer, isStopped) {
   const heading = h("h1", {}, name);
-  main.append(h("p", { class: "crumb" }, h("a", { href: "#/start" }, "All templates")), heading);
-  let template;
-  try {
-    template = await get(`/templates/${encodeURIComponent(name)}`);
-  } catch (problem) {
-    return tell(problem);
-  }
+  main.replaceChildren(h("p", { class: "crumb" }, h("a", { href: "#/start" }, "All templates")), heading);
+  const template = await get(`/templates/${encodeURIComponent(name)}`);
+  if (isStopped()) return;
   heading.textContent = template.title;
   const properties = Object.entries(template.schema?.properties || {});
   const required = template.schema?.required || [];
@@ -87,6 +112,10 @@ async function form(main, name) {
   const every = new Map([...fields].map(([id, one]) => [`params.${id}`, one]));
   every.set("name", label).set("command", run).set("tty", terminal);
 
+  // Forms of other users of this browser are none of this one's business.
+  const unsent = draft(element, `start ${viewer.user} ${name}`);
+  run.input.dispatchEvent(new Event("input"));
+
   // One key for one filled-in form: pressed twice, or sent again after a lost answer, it is one session.
   let sent = null;
   element.addEventListener("submit", async (event) => {
@@ -111,6 +140,7 @@ async function form(main, name) {
     try {
       const session = await post("/sessions", request, { headers: { "Idempotency-Key": sent.key } });
       live.put(session);
+      unsent.forget();
       location.hash = `#/s/${session.id}`;
     } catch (problem) {
       refuse(problem, every, error);
@@ -134,7 +164,7 @@ function refuse(problem, every, error) {
       first ||= one;
     }
   }
-  if (problem.errors.length === 0) rest.push(problem.message, problem.hint);
+  if (problem.errors.length === 0) rest.push(problem.message, problem.status === 0 ? "What you have filled in stays. Press again when it is back: one session is started, however often" : problem.hint);
   renew(error, rest.filter(Boolean).map((text) => h("p", {}, sentence(text))));
   first?.input.focus();
 }

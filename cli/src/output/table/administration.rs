@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use wharf_protocol::api::{BackendStatus, Token, Trace};
-use wharf_protocol::template::{TemplateDetail, TemplateState, TemplateSummary};
+use wharf_protocol::template::{LiveReport, StepResult, TemplateDetail, TemplateState, TemplateSummary};
 
 use super::{Fields, Mood, cell, finish, moment, plain, table, when, words};
 use crate::output::Output;
@@ -65,6 +65,18 @@ fn message(output: &Output, template: &TemplateSummary) -> String {
     parts.join("; ")
 }
 
+/// How the last conformance run went, in a line.
+fn live(output: &Output, report: &LiveReport) -> (Mood, String) {
+    let failed = report.steps.iter().filter(|step| step.result == StepResult::Failed).count();
+    let (mood, went) = match (report.passed, report.outdated) {
+        (true, false) => (Mood::Good, format!("passed, {} steps", report.steps.len())),
+        (true, true) => (Mood::Waiting, "passed, but the template has changed since".to_owned()),
+        (false, false) => (Mood::Bad, format!("{failed} of {} steps failed", report.steps.len())),
+        (false, true) => (Mood::Bad, "failed; the template has changed since".to_owned()),
+    };
+    (mood, format!("{went} ({})", moment(output, report.ended_at)))
+}
+
 /// `template show`.
 pub(crate) fn template(output: &Output, template: &TemplateDetail) -> String {
     let mut fields = Fields::new(output);
@@ -84,6 +96,10 @@ pub(crate) fn template(output: &Output, template: &TemplateDetail) -> String {
             let kind = endpoint.get("kind").map(plain).unwrap_or_default();
             fields.add(&format!("endpoint {name}"), &kind);
         }
+    }
+    if let Some(report) = &template.report {
+        let (mood, text) = live(output, report);
+        fields.styled("live test", &text, mood);
     }
     let mut text = fields.finish();
     if let Some(params) =

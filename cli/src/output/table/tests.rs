@@ -29,6 +29,25 @@ fn a_session_in_full() {
 }
 
 #[test]
+fn a_list_tells_the_place_in_the_queue_and_when_time_is_over() {
+    let mut one = a_session("one");
+    let at = |text: &str| text.parse::<Time>().ok();
+    if let Some(job) = &mut one.job {
+        job.position = Some(3);
+        job.starts_at = at("2026-01-01T12:00:00Z");
+        job.ends_at = at("2026-01-01T14:00:00Z");
+    }
+    assert_eq!(outlook(&PIPED, &one), "waiting (Priority); place 3; expected 2026-01-01T12:00:00Z");
+    let shown = session(&PIPED, &one, &[]);
+    assert!(shown.lines().any(|line| line.starts_with("place in queue") && line.ends_with('3')), "{shown}");
+    (one.state, one.reason) = (State::Running, None);
+    if let Some(job) = &mut one.job {
+        job.reason = None;
+    }
+    assert_eq!(outlook(&PIPED, &one), "ends 2026-01-01T14:00:00Z");
+}
+
+#[test]
 fn command_lines_are_quoted_as_a_shell_would_read_them() {
     let argv = ["sh", "-c", "it's", ""].map(str::to_owned);
     assert_eq!(words(&argv), r"sh -c 'it'\''s' ''");

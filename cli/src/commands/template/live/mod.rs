@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Every session is real, and every one is ended before the program ends, whatever failed. The user's own launcher and
-//! its data are not touched.
+//! its data are not touched, but for the report, which is left there for the page.
 
 mod look;
 mod steps;
@@ -14,15 +14,16 @@ mod steps;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use wharf_core::clock::{Clock as _, SystemClock};
 use wharf_hooks::bench::Bench;
-use wharf_protocol::Session;
 use wharf_protocol::api::TerminateRequest;
+use wharf_protocol::template::{LiveReport, LiveStep, StepResult};
+use wharf_protocol::{Session, Time};
 
-use super::Context;
 use super::test::{indented, mark, replace};
+use super::{Context, failure};
 use crate::args::Format;
 use crate::args::admin::TemplateTest;
 use crate::assemble::{AssembleError, Assembled, Plan, assemble};
@@ -37,43 +38,24 @@ use crate::{paths, serve, user};
 /// How long hooks under way may take at the end.
 const FINISH: Duration = Duration::from_secs(2);
 
-/// How one step went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Went {
-    Well,
-    Badly,
-    /// The template has nothing for it, or an earlier step failed.
-    NotTried,
-}
-
-impl Went {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Well => "passed",
-            Self::Badly => "failed",
-            Self::NotTried => "skipped",
-        }
-    }
-}
-
 /// The steps so far.
 struct Report {
     output: Output,
-    steps: Vec<Value>,
+    steps: Vec<LiveStep>,
     failed: usize,
 }
 
 impl Report {
-    fn step(&mut self, name: &str, went: Went, detail: &str, began: Instant) -> Outcome<()> {
+    fn step(&mut self, name: &str, went: StepResult, detail: &str, began: Instant) -> Outcome<()> {
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.failed += usize::from(went == Went::Badly);
-        let step = json!({ "step": name, "result": went.as_str(), "detail": detail, "ms": ms });
+        self.failed += usize::from(went == StepResult::Failed);
+        let step = LiveStep { step: name.to_owned(), result: went, detail: detail.to_owned(), ms };
         match self.output.format {
             Format::Table => {
                 let word = match went {
-                    Went::Well => mark(&self.output, true),
-                    Went::Badly => mark(&self.output, false),
-                    Went::NotTried => "skip".to_owned(),
+                    StepResult::Passed => mark(&self.output, true),
+                    StepResult::Failed => mark(&self.output, false),
+                    StepResult::Skipped => "skip".to_owned(),
                 };
                 let mut lines = detail.lines();
                 let first = lines.next().unwrap_or_default();
@@ -83,7 +65,7 @@ impl Report {
                     self.output.line(&indented(&escape::lines(&rest)))?;
                 }
             }
-            Format::Jsonl => self.output.line(&crate::output::json::compact(&step))?,
+            Format::Jsonl => self.output.line(&crate::output::json::compact(&value(&step)))?,
             Format::Json | Format::Id => {}
         }
         self.steps.push(step);
@@ -135,7 +117,8 @@ pub(super) async fn run(context: &Context, bench: &Bench, args: &TemplateTest) -
     if interrupted? {
         return Ok(130);
     }
-    let document = document(bench, &report, &node, &began.to_string());
+    let report = document(bench, report, &node, began)?;
+    let document = value(&report);
     if let Some(file) = &args.report {
         replace(file, &format!("{}\n", crate::output::json::pretty(&document)))?;
     }
@@ -144,25 +127,48 @@ pub(super) async fn run(context: &Context, bench: &Bench, args: &TemplateTest) -
     }
     if context.output.format == Format::Table {
         let steps = report.steps.len();
-        context.output.note(&format!("{}: {} of {steps} steps failed", bench.name(), report.failed));
+        let failed = report.steps.iter().filter(|step| step.result == StepResult::Failed).count();
+        context.output.note(&format!("{}: {failed} of {steps} steps failed", bench.name()));
     }
-    Ok(if report.failed > 0 { super::FAILED } else { 0 })
+    let code = if report.passed { 0 } else { super::FAILED };
+    leave(context, report);
+    Ok(code)
 }
 
-fn document(bench: &Bench, report: &Report, node: &str, began: &str) -> Value {
-    let template = bench.template().ok();
-    json!({
-        "template": bench.name(),
-        "version": template.map(|template| &template.version),
-        "backend": template.map(|template| &template.backend),
-        "scheduler": template.map(|template| &template.scheduler),
-        "wharf": env!("CARGO_PKG_VERSION"),
-        "node": node,
-        "began_at": began,
-        "ended_at": SystemClock.now(),
-        "passed": report.failed == 0,
-        "steps": report.steps,
+fn value<T: serde::Serialize>(of: &T) -> Value {
+    serde_json::to_value(of).unwrap_or_default()
+}
+
+fn document(bench: &Bench, report: Report, node: &str, began: Time) -> Outcome<LiveReport> {
+    let template = bench.template().map_err(failure)?;
+    Ok(LiveReport {
+        template: bench.name().to_owned(),
+        version: template.version.clone(),
+        backend: template.backend.clone(),
+        scheduler: template.scheduler.clone(),
+        wharf: env!("CARGO_PKG_VERSION").to_owned(),
+        node: node.to_owned(),
+        began_at: began,
+        ended_at: SystemClock.now(),
+        passed: report.failed == 0,
+        outdated: false,
+        steps: report.steps,
     })
+}
+
+/// Leaves the report where the user's launcher finds it. The run counts without it.
+fn leave(context: &Context, report: LiveReport) {
+    let kept = paths::data_dir(&context.global).and_then(|data| {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&data)
+            .and_then(|()| wharf_core::reports::keep(&data, report))
+            .map_err(|error| Failure::local("the report is not kept for the launcher", &error))
+    });
+    if let Err(failure) = kept {
+        context.output.note(&look::words(failure));
+    }
 }
 
 /// Whatever still runs is ended with the launcher that knows of it.

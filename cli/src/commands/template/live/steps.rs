@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use wharf_core::hook::Hook;
 use wharf_hooks::bench::Bench;
 use wharf_protocol::api::ExecRequest;
+use wharf_protocol::template::StepResult;
 use wharf_protocol::{Link, SessionId, State, StoppedBy};
 
+use super::Report;
 use super::look::{ALIVE, BULK, HELLO, LATE, LOOK, Live, QUEUE, Step, processes, words};
-use super::{Report, Went};
 use crate::args::admin::TemplateTest;
 use crate::client::Client;
 use crate::commands::template::failure;
@@ -30,7 +31,7 @@ pub(super) async fn all(
         for step in
             ["find", "status", "register", "logs", "exec", "terminate", "bulk status", "terminate pending"]
         {
-            report.step(step, Went::NotTried, "no session could be started", Instant::now())?;
+            report.step(step, StepResult::Skipped, "no session could be started", Instant::now())?;
         }
         return live.orphans(report).await;
     };
@@ -44,11 +45,11 @@ pub(super) async fn all(
 fn tell<T>(report: &mut Report, name: &str, began: Instant, step: Step<(String, T)>) -> Outcome<Option<T>> {
     match step {
         Ok((detail, value)) => {
-            report.step(name, Went::Well, &detail, began)?;
+            report.step(name, StepResult::Passed, &detail, began)?;
             Ok(Some(value))
         }
         Err(why) => {
-            report.step(name, Went::Badly, &why, began)?;
+            report.step(name, StepResult::Failed, &why, began)?;
             Ok(None)
         }
     }
@@ -88,7 +89,7 @@ impl Live<'_> {
             )?;
         } else {
             let why = "the template has no find hook: a submit whose answer is lost cannot be looked up";
-            report.step("find", Went::NotTried, why, began)?;
+            report.step("find", StepResult::Skipped, why, began)?;
         }
         self.status_of_one(report, "status", id, job, &ALIVE).await?;
         let began = Instant::now();
@@ -102,7 +103,7 @@ impl Live<'_> {
         let running = tell(report, "register", began, running)?.is_some();
         if !running {
             for step in ["logs", "exec"] {
-                report.step(step, Went::NotTried, "the session does not run", Instant::now())?;
+                report.step(step, StepResult::Skipped, "the session does not run", Instant::now())?;
             }
             return Ok(());
         }
@@ -131,7 +132,7 @@ impl Live<'_> {
     ) -> Outcome<()> {
         let began = Instant::now();
         if !self.has(Hook::Status) {
-            return report.step(step, Went::NotTried, "the template has no status hook", began);
+            return report.step(step, StepResult::Skipped, "the template has no status hook", began);
         }
         let state = self
             .settled("a job that is there is told otherwise", || async {
@@ -235,7 +236,7 @@ impl Live<'_> {
     async fn gone(&self, report: &mut Report, step: &str, id: &SessionId, job: &str) -> Outcome<()> {
         let began = Instant::now();
         if !self.has(Hook::Status) {
-            return report.step(step, Went::NotTried, "the template has no status hook", began);
+            return report.step(step, StepResult::Skipped, "the template has no status hook", began);
         }
         let state = self
             .settled("a job that has ended is told to be there", || async {
@@ -267,7 +268,7 @@ impl Live<'_> {
             }
         }
         if let Some(why) = failed {
-            report.step("bulk status", Went::Badly, &why, began)?;
+            report.step("bulk status", StepResult::Failed, &why, began)?;
         } else if self.has(Hook::Status) {
             let first = self.started.first().cloned();
             let mut asked = jobs.clone();
@@ -285,7 +286,7 @@ impl Live<'_> {
                 states.map(|count| (format!("one question about {} jobs, {count} answers", asked.len()), ()));
             tell(report, "bulk status", began, detail)?;
         } else {
-            report.step("bulk status", Went::NotTried, "the template has no status hook", began)?;
+            report.step("bulk status", StepResult::Skipped, "the template has no status hook", began)?;
         }
         let began = Instant::now();
         if let (Some((id, job)), true) = (jobs.last().cloned(), self.has(Hook::Find)) {
