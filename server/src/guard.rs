@@ -195,12 +195,29 @@ fn page_token(headers: &HeaderMap, upgrade: bool) -> Option<&str> {
 /// The token in the page's cookie.
 pub(crate) fn cookie<'a>(app: &App, headers: &'a HeaderMap) -> Option<&'a str> {
     let name = cookie_name(app, headers);
+    cookies(headers)
+        .filter_map(|pair| std::str::from_utf8(pair).ok())
+        .find_map(|pair| pair.strip_prefix(&name)?.strip_prefix('='))
+}
+
+/// The cookies of a request, one by one. Those of an application may be of any bytes, beside ours.
+pub(crate) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     headers
         .get_all(header::COOKIE)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix(&name)?.strip_prefix('='))
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
+        .map(<[u8]>::trim_ascii)
+        .filter(|pair| !pair.is_empty())
+}
+
+/// Refuses a head that is larger than what is promised.
+pub(crate) fn check_head(request: &Parts) -> Result<(), Problem> {
+    // The reader's own limit is one of its buffer: a head that arrives at once may be a little longer.
+    let head: usize = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if head + request.uri.path_and_query().map_or(0, |target| target.as_str().len()) > MOST_HEAD {
+        return Err(Problem::new(ErrorCode::TooLarge, "the request's head is larger than 64 KiB").status(431));
+    }
+    Ok(())
 }
 
 /// Whether a browser says that a page of another origin is behind the request, be it of the same site.
@@ -234,12 +251,7 @@ pub(crate) struct Caller(pub(crate) Option<Actor>);
 
 async fn check(app: &App, request: &Parts) -> Result<Caller, Box<Problem>> {
     let headers = &request.headers;
-    // The reader's own limit is one of its buffer: a head that arrives at once may be a little longer.
-    let head: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if head + request.uri.path_and_query().map_or(0, |target| target.as_str().len()) > MOST_HEAD {
-        let problem = Problem::new(ErrorCode::TooLarge, "the request's head is larger than 64 KiB");
-        return Err(Box::new(problem.status(431)));
-    }
+    check_head(request)?;
     let (method, path) = (&request.method, request.uri.path());
     let peer = request.extensions.get::<Peer>().copied();
     let token = bearer(headers);

@@ -48,6 +48,7 @@ mod slurm_applications;
 mod slurm_enrolment;
 mod slurm_faults;
 mod slurm_network;
+mod smuggling;
 mod ssh;
 mod storage;
 mod streams;
