@@ -43,6 +43,24 @@ async fn a_sign_in_address_is_good_for_a_minute_and_the_sign_in_for_30_days() {
 }
 
 #[tokio::test]
+async fn a_link_lets_in_so_many_and_no_more() {
+    let wharf = Running::begin().await;
+    let id = wharf.start().await;
+    let shares = format!("POST /api/v1/sessions/{id}/shares");
+    let secret = async || {
+        let share = wharf.ask(&shares, Some(json!({"grantee": "link"}))).await.expect(201);
+        share["url"].as_str().and_then(|url| url.split_once("/#/join/")).expect("an address").1.to_owned()
+    };
+    let (first, other) = (secret().await, secret().await);
+    for _ in 0..1000 {
+        wharf.launcher.redeem(&first).await.expect("there is room");
+    }
+    let refused = wharf.launcher.redeem(&first).await.expect_err("that is enough");
+    assert_eq!(refused.code, ErrorCode::RateLimited);
+    wharf.launcher.redeem(&other).await.expect("another link has room of its own");
+}
+
+#[tokio::test]
 async fn a_ticket_is_good_for_a_minute_a_question_for_ten_and_a_pass_for_a_day() {
     let wharf = Running::begin().await;
     let launcher = &wharf.launcher;
