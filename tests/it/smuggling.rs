@@ -206,7 +206,7 @@ fn strange_requests_are_answered_and_go_nowhere() {
         let request = request.replacen("\r\n", "\r\nConnection: close\r\n", 1);
         let answer = scene.says(request.as_bytes());
         let status: u16 = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        assert!(statuses.contains(&status), "{:.120}: {answer:.300}", request);
+        assert!(statuses.contains(&status), "{request:.120}: {answer:.300}");
     }
     assert!(scene.heard.try_recv().is_err(), "an application was asked something");
 }
