@@ -564,8 +564,8 @@ function slurm.sbatch(options) end
 ---@return table<string, string[]|false>
 function slurm.find(options) end
 
----Asks about many jobs with one squeue; what nobody can tell is left out.
----@param options {job_ids: string[]}
+---Asks about many jobs with one squeue; what nobody can tell is left out. Asked for everybody's jobs, the answer has places in the queue.
+---@param options {job_ids: string[], everybody?: boolean}
 ---@return table<string, wharf.JobReport>
 function slurm.status(options) end
 

@@ -438,7 +438,7 @@ impl Driver {
         if let Some((_, old)) = old {
             if !same {
                 let message = "a newer monitor serves this session".to_owned();
-                old.say(LauncherSays::Refused { message, end: true, retry_after: None });
+                old.say(LauncherSays::Refused { message, end: true, over: None, retry_after: None });
             }
             old.close();
         }

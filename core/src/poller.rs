@@ -145,19 +145,26 @@ fn question(id: &SessionId, view: &View) -> Option<Question> {
 struct Together {
     soon: BTreeSet<String>,
     seldom: BTreeSet<String>,
+    /// Backends that are asked every interval anyway: what is asked about seldom waits for the next of those rounds.
+    often: BTreeSet<String>,
 }
 
 impl Together {
     fn of(questions: &BTreeMap<String, Vec<Question>>, rhythms: &HashMap<String, Rhythm>) -> Self {
         let now = Instant::now();
         let mut together = Self::default();
+        for questions in questions.values() {
+            together
+                .often
+                .extend(questions.iter().find(|one| !one.seldom).map(|one| one.record.backend.clone()));
+        }
         for (template, questions) in questions {
             let (Some(rhythm), Some(first)) = (rhythms.get(template), questions.first()) else { continue };
             let backend = &first.record.backend;
             if rhythm.next.is_some_and(|at| now >= at) && questions.iter().any(|question| !question.seldom) {
                 together.soon.insert(backend.clone());
             }
-            if rhythm.next_seldom.is_some_and(|at| now >= at) {
+            if rhythm.next_seldom.is_some_and(|at| now >= at) && !together.often.contains(backend) {
                 together.seldom.insert(backend.clone());
             }
         }
@@ -200,7 +207,13 @@ fn round(
     if due && questions.is_empty() {
         rhythm.next = Some(now + poll);
     }
-    if questions.is_empty() || (!due && !asked && !all) {
+    let only_seldom = questions.iter().all(|question| question.seldom);
+    let begins = if together.often.contains(&backend) {
+        if only_seldom { together.soon.contains(&backend) } else { due }
+    } else {
+        due || all
+    };
+    if questions.is_empty() || (!begins && !asked) {
         return;
     }
     if inner

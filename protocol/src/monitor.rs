@@ -30,6 +30,8 @@ pub const PROTOCOL: u32 = 1;
 pub const LINK_PATH: &str = "/monitor/v1/link";
 /// The request header that carries a [`LinkClaim`] as base64url JSON.
 pub const LINK_HEADER: &str = "wharf-link";
+/// The response header of a 410 that carries the signed nonce of the claim ([`crate::signed::Purpose::Over`]).
+pub const OVER_HEADER: &str = "wharf-over";
 
 /// What a launcher signs so that a monitor may link ([`crate::signed::Purpose::Credential`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -363,6 +365,9 @@ pub enum LauncherSays {
         message: String,
         /// End the session: it is over, or a newer incarnation is there.
         end: bool,
+        /// Goes with `end` before a welcome: the nonce of the claim, signed ([`crate::signed::Purpose::Over`]). Whoever
+        /// has taken the launcher's address cannot end its sessions.
+        over: Option<String>,
         /// Otherwise: dial again after that long.
         retry_after: Option<Dur>,
     },

@@ -19,6 +19,8 @@ pub enum Purpose {
     Resume,
     /// The launcher's proof that it is the one the monitor was started by.
     Proof,
+    /// The launcher's word to a monitor that its session is over.
+    Over,
     /// A browser's right to one application of a session.
     Pass,
     /// What the page shows beside its cookie where applications share its origin.
@@ -33,6 +35,7 @@ impl Purpose {
             Self::Snapshot => "wharf-snapshot-1",
             Self::Resume => "wharf-resume-1",
             Self::Proof => "wharf-proof-1",
+            Self::Over => "wharf-over-1",
             Self::Pass => "wharf-pass-1",
             Self::Page => "wharf-page-1",
         }

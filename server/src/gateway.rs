@@ -20,7 +20,7 @@ use wharf_core::link::ControlLink as _;
 use wharf_core::{Admitted, LinkId, Refusal};
 use wharf_link::{FrameError, LinkReader, LinkWriter};
 use wharf_protocol::monitor::{
-    Enrolled, LINK_HEADER, LINK_PATH, LauncherSays, LinkClaim, MonitorSays, StreamOpen,
+    Enrolled, LINK_HEADER, LINK_PATH, LauncherSays, LinkClaim, MonitorSays, OVER_HEADER, StreamOpen,
 };
 use wharf_protocol::{Dur, ErrorCode, Problem};
 
@@ -44,17 +44,23 @@ pub(crate) fn router(app: App) -> Router {
         .with_state(app)
 }
 
-fn refuse(refusal: Refusal) -> Response {
+/// The answer to a claim that is not let in.
+fn refuse(app: &App, claim: &LinkClaim, refusal: Refusal) -> Response {
     let problem = match refusal {
-        Refusal::Unauthorized => {
-            Problem::new(ErrorCode::Unauthenticated, "this needs a session's own credential")
+        Refusal::Unauthorized => unauthorized(),
+        Refusal::Over(message) => {
+            let problem = Problem::new(ErrorCode::SessionEnded, message).status(410);
+            return ([(OVER_HEADER, app.launcher.over(claim))], Refused(problem)).into_response();
         }
-        Refusal::Over(message) => Problem::new(ErrorCode::SessionEnded, message).status(410),
         Refusal::Later(after, message) => {
             Problem::new(ErrorCode::Unavailable, message).retry_after(after.as_secs().max(1))
         }
     };
     Refused(problem).into_response()
+}
+
+fn unauthorized() -> Problem {
+    Problem::new(ErrorCode::Unauthenticated, "this needs a session's own credential")
 }
 
 /// What a monitor shows.
@@ -81,7 +87,7 @@ pub(crate) async fn link(
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
     request: Request,
 ) -> Response {
-    let Some((paper, claim)) = claim(&request) else { return refuse(Refusal::Unauthorized) };
+    let Some((paper, claim)) = claim(&request) else { return Refused(unauthorized()).into_response() };
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade.max_message_size(4 << 20).max_frame_size(4 << 20),
         Err(rejection) => {
@@ -91,17 +97,20 @@ pub(crate) async fn link(
                 // Never spent on who could not be answered.
                 Paper::Secret(_) => Err(Refusal::Unauthorized),
             };
-            return known.map_or_else(refuse, |()| Refused(malformed).into_response());
+            return match known {
+                Ok(()) => Refused(malformed).into_response(),
+                Err(refusal) => refuse(&app, &claim, refusal),
+            };
         }
     };
     match paper {
         Paper::Credential(credential) => match app.launcher.admit(credential, &claim).await {
             Ok(admitted) => upgrade.on_upgrade(move |socket| serve(app, admitted, socket)),
-            Err(refusal) => refuse(refusal),
+            Err(refusal) => refuse(&app, &claim, refusal),
         },
         Paper::Secret(secret) => match app.launcher.enrol(secret, &claim).await {
             Ok(enrolled) => upgrade.on_upgrade(move |socket| enrol(enrolled, socket)),
-            Err(refusal) => refuse(refusal),
+            Err(refusal) => refuse(&app, &claim, refusal),
         },
     }
 }
@@ -161,6 +170,7 @@ async fn greet(
     let (stream, says) = stream.await.map_err(|_| FrameError::Over)??;
     let (reader, mut writer) = stream.split();
     let MonitorSays::Hello(hello) = says else { return Err(FrameError::Bad("not a hello")) };
+    let claim = hello.claim.clone();
     match app.launcher.register(admitted, *hello, Arc::clone(link) as _).await {
         Ok((id, welcome)) => {
             let welcome = LauncherSays::Welcome(Box::new(welcome));
@@ -172,13 +182,14 @@ async fn greet(
             Ok((id, reader, writer))
         }
         Err(refusal) => {
-            let (message, end, retry_after) = match refusal {
-                Refusal::Unauthorized => ("not a good credential".to_owned(), false, Some(Dur::secs(30))),
-                Refusal::Over(message) => (message, true, None),
-                Refusal::Later(after, message) => (message, false, Some(Dur(after))),
+            let (message, over, retry_after) = match refusal {
+                Refusal::Unauthorized => ("not a good credential".to_owned(), None, Some(Dur::secs(30))),
+                Refusal::Over(message) => (message, Some(app.launcher.over(&claim)), None),
+                Refusal::Later(after, message) => (message, None, Some(Dur(after))),
             };
+            let refused = LauncherSays::Refused { message, end: over.is_some(), over, retry_after };
             let refused = async {
-                writer.send_json(&LauncherSays::Refused { message, end, retry_after }).await?;
+                writer.send_json(&refused).await?;
                 writer.close().await;
                 Ok::<_, FrameError>(())
             };

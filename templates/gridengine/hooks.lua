@@ -77,13 +77,22 @@ function hooks.submit(req)
   error("qsub: " .. said)
 end
 
--- Every job of the user: {[id] = {name, state, node, since}}. `qstat -r` gives the whole name in a line of its own.
+local function waits(state)
+  return re.test(state, "^R?qw$|^w$")
+end
+
+-- Every job: {[id] = {id, name, state, node, position}}. `qstat -r` gives the whole name in a line of its own, and jobs that wait
+-- in the order in which the scheduler will look at them.
 local function all_jobs()
-  local jobs, current, order = {}, nil, {}
+  local jobs, current, order, waiting = {}, nil, {}, 0
   for _, line in ipairs(lines(read { "qstat", "-r", "-u", "*" })) do
     local row = re.match(line, "^\\s*(\\d{1,10})\\s+\\S+\\s+\\S+\\s+\\S+\\s+([A-Za-z]{1,8})\\s+\\d+/\\d+/\\d+\\s+[0-9:]+\\s*(\\S*@\\S+)?")
     if row then
       current = { id = row[1], state = row[2], node = row[3] and re.match(row[3], "@(.*)$")[1] or nil }
+      if waits(current.state) then
+        waiting = waiting + 1
+        current.position = waiting
+      end
       if not jobs[row[1]] then
         jobs[row[1]] = current
         table.insert(order, current)
@@ -91,6 +100,9 @@ local function all_jobs()
     elseif re.test(line, "^\\s*\\d+\\s+[0-9.]+\\s") then
       -- A job that cannot be read, such as one with blanks in its name: what follows is not the last one's.
       current = nil
+      if re.test(line, "\\sR?qw\\s+\\d+/\\d+/\\d+\\s") then
+        waiting = waiting + 1
+      end
     else
       local name = re.match(line, "^\\s*Full jobname:\\s+(\\S+)\\s*$")
       if name and current then
@@ -128,7 +140,7 @@ local function meaning(state)
   if re.test(state, "[sST]") then return "suspended" end
   if re.test(state, "^[rR]*r$|^Rr$") then return "running" end
   if re.test(state, "t") then return "starting" end
-  if re.test(state, "^R?qw$|^w$") then return "queued", "waiting in the queue" end
+  if waits(state) then return "queued", "waiting in the queue" end
   return "unknown"
 end
 
@@ -166,7 +178,9 @@ function hooks.status(req)
     local seen = jobs[job.job_id]
     if seen then
       local state, reason = meaning(seen.state)
-      answer[job.job_id] = { state = state, raw = seen.state, reason = reason, node = seen.node }
+      answer[job.job_id] = {
+        state = state, raw = seen.state, reason = reason, node = seen.node, position = seen.position,
+      }
     elseif asked < 20 then
       asked = asked + 1
       answer[job.job_id] = account(job.job_id)

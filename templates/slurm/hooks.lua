@@ -76,7 +76,7 @@ function hooks.status(req)
   for index, job in ipairs(req.jobs) do
     ids[index] = job.job_id
   end
-  return slurm.status { job_ids = ids }
+  return slurm.status { job_ids = ids, everybody = req.config.positions or nil }
 end
 
 -- Without a job id the submit's answer was lost: the job is looked up by its tag.

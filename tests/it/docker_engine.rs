@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use wharf_tests::{Dockerd, Launcher, Probe, Proxy, Template, until};
+use wharf_tests::{Dockerd, Engine as _, Launcher, Probe, Proxy, Template, until, wait};
 
 const SOON: Duration = Duration::from_secs(15);
 
@@ -61,44 +61,87 @@ return hooks";
     assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
 }
 
-#[test]
-fn a_hundred_sessions_cost_one_list_call_an_interval() {
-    let engine = Dockerd::start();
-    let place = tempfile::tempdir().expect("a directory");
-    let door = Proxy::unix(&place.path().join("door"), engine.socket());
-    let launcher = site(&door, "[timeouts]\npoll = \"200ms\"\nsubmit = \"120s\"\nregister = \"120s\"\n", "");
+/// A hundred sessions that are started five at a time.
+fn start_a_hundred(launcher: &Launcher, name: &str) {
     std::thread::scope(|scope| {
-        for lane in 0..5 {
-            let launcher = &launcher;
-            scope.spawn(move || {
-                for number in 0..20 {
-                    launcher.start_session(&body(&format!("s{lane}-{number}")));
+        for _ in 0..5 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    launcher.start_session(&body(name));
                 }
             });
         }
     });
-    until("all are linked", Duration::from_secs(150), || {
+}
+
+#[track_caller]
+fn await_a_hundred(launcher: &Launcher, what: &str, fits: impl Fn(&Value) -> bool) {
+    until(what, Duration::from_secs(150), || {
         let page = launcher.http().get("/sessions?limit=500").expect(200);
-        let linked = page["items"].as_array().into_iter().flatten().filter(|one| one["link"] == "connected");
-        let linked = linked.count();
-        Probe::when(linked == 100, (), || format!("{linked} of 100"))
+        let there = page["items"].as_array().into_iter().flatten().filter(|one| fits(one)).count();
+        Probe::when(there == 100, (), || format!("{there} of 100"))
     });
-    // Linked ones are asked about every ten intervals.
-    let interval = Duration::from_millis(200 * 10);
-    let is_about_containers = |line: &String| line.contains("/containers/");
-    until("a round", SOON, || {
-        let asked = door.take_requests().into_iter().any(|line| is_about_containers(&line));
-        Probe::when(asked, (), || "none".to_owned())
+}
+
+/// When each of the next questions about containers came; all of them are lists.
+#[track_caller]
+fn next_lists(door: &Proxy, count: usize) -> Vec<Duration> {
+    // What was asked until now belongs to the starts.
+    door.take_requests();
+    let (began, mut asked) = (Instant::now(), Vec::new());
+    until("so many rounds", Duration::from_secs(60), || {
+        asked.extend(door.take_timed().into_iter().filter(|(_, line)| line.contains("/containers/")));
+        Probe::when(asked.len() >= count, (), || format!("{asked:?}"))
     });
-    let began = Instant::now();
-    let mut asked = Vec::new();
-    until("four rounds", SOON, || {
-        asked.extend(door.take_requests().into_iter().filter(is_about_containers));
-        Probe::when(asked.len() >= 4, (), || format!("{asked:?}"))
+    assert!(asked.iter().all(|(_, line)| line.contains("/containers/json?")), "{asked:?}");
+    asked.iter().map(|(at, _)| at.saturating_duration_since(began)).collect()
+}
+
+#[test]
+fn a_hundred_pending_or_linked_sessions_cost_exactly_one_list_call_an_interval() {
+    let engine = Dockerd::start();
+    let place = tempfile::tempdir().expect("a directory");
+    let door = Proxy::unix(&place.path().join("door"), engine.socket());
+    // What `waits` is made and not started: pending for as long as it is left alone.
+    let lua = "
+local hooks = {}
+function hooks.submit(req)
+  if req.session.name ~= 'waits' then return base.submit(req) end
+  docker.create { id = req.session.id, monitor = req.monitor, image = req.session.params.image }
+  return { job_id = req.session.id }
+end
+return hooks";
+    let poll = Duration::from_secs(1);
+    let toml = "[timeouts]\npoll = \"1s\"\nsubmit = \"120s\"\nregister = \"10m\"\n";
+    let launcher = site(&door, toml, lua);
+    start_a_hundred(&launcher, "waits");
+    await_a_hundred(&launcher, "all are created", |one| one["job"]["state"] == "starting");
+    wait::one_each("lists while pending", poll, &next_lists(&door, 8));
+    let page = launcher.http().get("/sessions?limit=500").expect(200);
+    let ids: Vec<&str> =
+        page["items"].as_array().into_iter().flatten().filter_map(|one| one["id"].as_str()).collect();
+    std::thread::scope(|scope| {
+        for part in ids.chunks(20) {
+            let engine = &engine;
+            scope.spawn(move || engine.run(&[&["start"], part].concat()).ok().len());
+        }
     });
-    // Three intervals, jittered; a link that is lost for a moment has one more asked.
-    assert!(began.elapsed() >= interval * 2, "{asked:?} in {:?}", began.elapsed());
-    assert!(asked.iter().all(|line| line.contains("/containers/json?")), "{asked:?}");
+    await_a_hundred(&launcher, "all are linked", |one| one["link"] == "connected");
+    // Linked ones are asked about every ten intervals; the first of these may be the last of the others.
+    let lists = next_lists(&door, 4);
+    wait::one_each("lists while linked", poll * 10, &lists[1..]);
+    // Without sessions nobody is asked.
+    let mut args = vec!["terminate"];
+    args.extend(&ids);
+    launcher.cli(&args).exits(0);
+    until("their containers are removed", SOON, || {
+        let left = engine.containers();
+        Probe::when(left.is_empty(), (), || format!("{left:?}"))
+    });
+    door.take_requests();
+    wait::never("an engine without sessions is asked", poll * 4, || {
+        door.take_requests().into_iter().find(|line| line.contains("/containers/"))
+    });
 }
 
 #[test]

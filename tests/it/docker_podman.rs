@@ -1,10 +1,13 @@
 //! The docker backend on Podman's socket.
 
+use std::panic;
 use std::time::Duration;
 
 use serde_json::json;
 use wharf_tests::launcher::Home;
-use wharf_tests::{Launcher, Podman, Probe, Template, cli, until};
+use wharf_tests::{Engine as _, Launcher, Podman, Probe, Template, cli, until};
+
+use super::docker_everywhere::EVERYWHERE;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -38,4 +41,22 @@ return hooks";
     launcher.await_session(&id, "was asked about", SOON, |session| session["job"]["state"] == "starting");
     podman.run(&["rm", &id]).exits(0);
     assert_eq!(launcher.await_ended(&id, SOON)["end"]["cause"], "vanished");
+}
+
+/// On one Podman, one after the other: what one leaves behind the next one finds.
+#[test]
+fn what_holds_on_docker_holds_on_podman() {
+    let podman = Podman::start();
+    let mut failed = Vec::new();
+    for (name, holds) in EVERYWHERE {
+        if panic::catch_unwind(panic::AssertUnwindSafe(|| holds(&podman))).is_err() {
+            failed.push(*name);
+        }
+        let all = podman.run(&["ps", "-aq"]).stdout;
+        let ids: Vec<&str> = all.split_whitespace().collect();
+        if !ids.is_empty() {
+            _ = podman.run(&[&["rm", "-f"], ids.as_slice()].concat());
+        }
+    }
+    assert!(failed.is_empty(), "not on Podman: {failed:?}");
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use wharf_tests::Engine as _;
 use wharf_tests::{Dockerd, Launcher, Probe, Proxy, Registry, Template, until, wait};
 
 const SOON: Duration = Duration::from_secs(30);

@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use wharf_tests::Engine as _;
 use wharf_tests::launcher::Builder;
 use wharf_tests::{Dockerd, Home, Launcher, Probe, Template, until};
 

@@ -105,6 +105,10 @@ fn from_the_form_to_the_terminal_over_a_reload_and_a_restart() {
     browser.until("the colour", SOON, tinted, &[]);
     assert_eq!(browser.script("return violations", &[]), json!([]));
     looked_at(&browser, "terminal");
+    // It takes every key but those that lead out of it.
+    browser.presses(&['\u{e009}', '\u{e00a}', '.']);
+    let out = "return document.activeElement.dataset.key === 'tab-terminal'";
+    browser.until("the keyboard leads out", SOON, out, &[]);
     browser.reload();
     browser.until("the screen is back", SOON, ROWS, &[json!("typed-42")]);
     launcher.kill9();

@@ -59,6 +59,9 @@ fn use_desktop(launcher: &Launcher, browser: &Browser, id: &str, name: &str) {
          return data.filter((one) => one === 0xffffffff).length !== arguments[0]";
     browser.until("the background's menu", SOON, menu, &[before]);
     browser.picture(&format!("{name}-menu"));
+    browser.presses(&['\u{e009}', '\u{e00a}', '.']);
+    let out = "return document.activeElement.dataset.key === 'tab-desktop'";
+    browser.until("the keyboard leads out", SOON, out, &[]);
     assert_eq!(browser.script("return violations", &[]), json!([]));
 }
 
@@ -212,7 +215,8 @@ fn a_desktop_and_a_notebook_are_used_on_a_cluster_one_after_the_other() {
         ))
     };
     let before = format!(
-        "[job]\nbefore = [\"export PATH={}:$PATH JUPYTER_CONFIG_DIR={}\"]",
+        "[job]\ncwd = \"{}\"\nbefore = [\"export PATH={}:$PATH JUPYTER_CONFIG_DIR={}\"]",
+        home.path().display(),
         jupyterlab().display(),
         config.display()
     );

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use wharf_tests::events::Following;
 use wharf_tests::{Launcher, Probe, Slurm, until, wait};
 
@@ -88,7 +88,7 @@ fn a_held_job_is_pending_with_slurms_reason_in_words() {
 #[test]
 fn a_job_that_waits_for_resources_says_so_and_starts_in_its_time() {
     let slurm = Slurm::alone();
-    let launcher = Launcher::with(&slurm.template("batch", "options = [\"--exclusive\"]"));
+    let launcher = Launcher::with(&slurm.template("batch", "options = [\"--exclusive\"]\npositions = true"));
     let body = json!({"template": "batch", "params": {"partition": "one", "time": "10m"}, "command": ["sleep", "1000"]});
     let first = launcher.start_session(&body);
     launcher.await_session(&first, "running", RUNS, |session| session["link"] == "connected");
@@ -99,8 +99,13 @@ fn a_job_that_waits_for_resources_says_so_and_starts_in_its_time() {
     assert_eq!(session["reason"]["code"], "queued", "{session}");
     let message = session["reason"]["message"].as_str().unwrap_or_default();
     assert!(message.starts_with("waiting for "), "{session}");
+    assert_eq!(session["job"]["position"], 1, "{session}");
+    let third = launcher.start_session(&body);
+    launcher.await_session(&third, "second in line", RUNS, |session| session["job"]["position"] == 2);
     launcher.terminate(&first, "20s");
-    launcher.await_session(&second, "running", RUNS, |session| session["link"] == "connected");
+    let session = launcher.await_session(&second, "running", RUNS, |session| session["link"] == "connected");
+    launcher.await_session(&third, "first in line", RUNS, |session| session["job"]["position"] == 1);
+    assert!(session["job"]["position"].is_null() || session["job"]["state"] != "running", "{session}");
 }
 
 #[test]
@@ -338,24 +343,33 @@ fn one_squeue_an_interval_serves_all_templates_of_the_cluster() {
     }
     let launcher = Launcher::at(&home).start();
     assert_eq!(Slurm::calls(&squeue), 0, "nobody is there to be asked about");
-    let count = if wharf_tests::campaign() { 500 } else { 30 };
     let templates = ["held-a", "held-b", "held-c"];
-    let ids: Vec<String> = (0..count)
-        .map(|at| {
-            launcher.start_session(&json!({"template": templates[at % 3], "command": ["sleep", "1000"]}))
-        })
-        .collect();
-    for id in &ids {
-        launcher
-            .await_session(id, "held", Duration::from_secs(120), |session| session["job"]["state"] == "held");
-    }
-    let before = Slurm::calls(&squeue);
-    let began = std::time::Instant::now();
-    until("five rounds", Duration::from_secs(60), || {
-        Probe::when(began.elapsed() > Duration::from_secs(20), (), || format!("{:?}", began.elapsed()))
+    // Eight at a time: what this is about is what comes after.
+    let ids: Vec<String> = std::thread::scope(|scope| {
+        let lane = |lane: usize| {
+            let launcher = &launcher;
+            scope.spawn(move || {
+                let start = |at: usize| {
+                    let body = json!({"template": templates[at % 3], "command": ["sleep", "1000"]});
+                    launcher.start_session(&body)
+                };
+                (lane..500).step_by(8).map(start).collect::<Vec<_>>()
+            })
+        };
+        let lanes: Vec<_> = (0..8).map(lane).collect();
+        lanes.into_iter().flat_map(|lane| lane.join().expect("it starts its sessions")).collect()
     });
-    let calls = Slurm::calls(&squeue) - before;
-    assert!((3..=7).contains(&calls), "{calls} calls of squeue in five intervals");
+    until("all are held", Duration::from_secs(200), || {
+        let held = |page: &Value| {
+            let items = page["items"].as_array().into_iter().flatten();
+            items.filter(|one| one["job"]["state"] == "held").count()
+        };
+        let page = launcher.http().get("/sessions?limit=500").expect(200);
+        Probe::when(held(&page) == 500, (), || format!("{} of 500", held(&page)))
+    });
+    let calls = Slurm::next_calls(&squeue, 7, Duration::from_secs(60));
+    // The first may have been under way.
+    wait::one_each("squeue for 500 sessions", Duration::from_secs(4), &calls[1..]);
     let mut args = vec!["terminate"];
     args.extend(ids.iter().map(String::as_str));
     launcher.cli(&args).ok();
@@ -378,21 +392,17 @@ fn connected_sessions_are_asked_about_seldom_and_none_not_at_all() {
             session["link"] == "connected" && session["job"]["state"] == "running"
         });
     }
-    let counted = |seconds: u64| {
-        let (before, began) = (Slurm::calls(&squeue), std::time::Instant::now());
-        until("the time is over", Duration::from_secs(seconds + 10), || {
-            let elapsed = began.elapsed();
-            Probe::when(elapsed > Duration::from_secs(seconds), (), || format!("{elapsed:?}"))
-        });
-        Slurm::calls(&squeue) - before
-    };
-    // `poll` is a second: twenty intervals, and one round that may have begun before.
-    let calls = counted(20);
-    assert!((1..=3).contains(&calls), "{calls} calls of squeue in twenty intervals");
+    // `poll` is a second: one in ten of them. The first may still be one of the start.
+    let calls = Slurm::next_calls(&squeue, 4, Duration::from_secs(60));
+    wait::one_each("squeue for connected sessions", Duration::from_secs(10), &calls[1..]);
     for id in &ids {
         launcher.terminate(id, "20s");
     }
-    assert_eq!(counted(3), 0, "nobody is there to be asked about");
+    let before = Slurm::calls(&squeue);
+    wait::never("nobody is there to be asked about", Duration::from_secs(4), || {
+        let calls = Slurm::calls(&squeue) - before;
+        (calls > 0).then(|| format!("{calls} calls"))
+    });
 }
 
 #[test]

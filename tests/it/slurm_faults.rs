@@ -1,4 +1,5 @@
-//! A real Slurm whose answers get lost, whose controller goes away, and a launcher that dies in the middle of sbatch.
+//! A real Slurm whose answers get lost, whose nodes die, and a launcher that dies in the middle of sbatch. Its controller
+//! goes away in [`super::outage`].
 
 use std::time::Duration;
 
@@ -82,50 +83,6 @@ fn a_launcher_killed_before_sbatch_queued_starts_nothing_later() {
         let jobs = slurm.jobs(&id);
         (!jobs.is_empty()).then(|| format!("{jobs:?}"))
     });
-}
-
-#[test]
-fn while_the_controller_is_away_nothing_changes_and_then_it_catches_up() {
-    let slurm = Slurm::alone();
-    let launcher = Launcher::builder()
-        .template(&slurm.template("batch", ""))
-        .template(&slurm.template("held", "options = [\"--hold\"]"))
-        .start();
-    let running = launcher.start_session(&json!({"template": "batch", "command": ["sleep", "1000"]}));
-    let held = launcher.start_session(&json!({"template": "held", "command": ["sleep", "1000"]}));
-    launcher.await_session(&running, "running", RUNS, |session| session["link"] == "connected");
-    let before = launcher.await_session(&held, "held", RUNS, |session| session["job"]["state"] == "held");
-    slurm.stop_controller();
-    // Its monitor is killed meanwhile: nobody can tell what became of the job.
-    let late = launcher.start_session(&json!({"template": "batch", "command": ["sleep", "1000"]}));
-    launcher.await_session(&late, "waits, and says for what", RUNS, |session| {
-        session["state"] == "pending" && session["reason"]["code"] == "unavailable"
-    });
-    let answer = launcher.http().post(&format!("/sessions/{held}/terminate?wait=1s"), &json!({}));
-    assert_eq!(answer.status, 503, "{answer}");
-    // How old what is known is, can be seen.
-    let checked = launcher.session(&held)["job"]["checked_at"].clone();
-    assert!(checked.is_string());
-    let away = Duration::from_secs(if wharf_tests::campaign() { 60 } else { 8 });
-    wait::never("a session changed its state", away, || {
-        let now = [launcher.session(&running), launcher.session(&held), launcher.session(&late)];
-        let same = now[0]["link"] == "connected"
-            && now[1]["state"] == "pending"
-            && now[1]["job"]["id"] == before["job"]["id"]
-            && now[1]["job"]["checked_at"] == checked
-            && now[2]["state"] == "pending";
-        (!same).then(|| format!("{now:?}"))
-    });
-    slurm.repair();
-    launcher.await_session(&held, "asked about again", Duration::from_secs(90), |session| {
-        session["job"]["checked_at"] != checked
-    });
-    launcher
-        .await_session(&late, "running", Duration::from_secs(90), |session| session["link"] == "connected");
-    assert_eq!(slurm.jobs(&late).len(), 1);
-    assert_eq!(launcher.exec(&running, &["true"])["exit_code"], 0);
-    launcher.terminate(&held, "20s");
-    slurm.await_job(&held, &["CANCELLED"]);
 }
 
 #[test]

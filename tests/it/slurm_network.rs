@@ -1,4 +1,5 @@
-//! A compute node in a network namespace of its own, which shares the file system and nothing else with the launcher.
+//! A compute node in a network namespace of its own, which shares the file system and nothing else with the launcher; and
+//! another cluster, reached by its name.
 
 use std::time::Duration;
 
@@ -70,4 +71,49 @@ fn peer(launcher: &Launcher, id: &str) -> (String, u16) {
     });
     let (address, port) = peer.unwrap_or_else(|| panic!("no connection: {table}"));
     (std::net::Ipv4Addr::from(address).to_string(), port)
+}
+
+#[test]
+fn jobs_of_another_cluster_are_kept_with_its_name_through_their_whole_life() {
+    let slurm = Slurm::shared();
+    let second = slurm.second();
+    let mut launcher = Launcher::builder()
+        .template(&slurm.template("there", "cluster = \"wharfsecond\""))
+        .template(&slurm.template("held", "cluster = \"wharfsecond\"\noptions = [\"--hold\"]"))
+        .template(&slurm.template("here", "options = [\"--hold\"]"))
+        .start();
+    let start = |launcher: &Launcher, template: &str| {
+        launcher.start_session(&json!({"template": template, "command": ["sleep", "1000"]}))
+    };
+    // The same numbers may be jobs of both clusters.
+    let (here, held, running) =
+        (start(&launcher, "here"), start(&launcher, "held"), start(&launcher, "there"));
+    let session = launcher.await_session(&held, "held", RUNS, |session| session["job"]["state"] == "held");
+    let job = second.await_job(&held, &["PENDING"]);
+    assert_eq!(session["job"]["id"], format!("{job};wharfsecond"), "{session}");
+    let session = launcher.await_session(&running, "running", RUNS, |session| {
+        session["link"] == "connected" && session["job"]["node"] == "n1"
+    });
+    let other = second.await_job(&running, &["RUNNING"]);
+    assert_eq!(session["job"]["id"], format!("{other};wharfsecond"), "{session}");
+    assert!(slurm.jobs(&held).is_empty() && slurm.jobs(&running).is_empty());
+    // Its own monitor says the same name, and a restarted launcher finds the jobs where they are.
+    launcher.kill9();
+    launcher.restart();
+    launcher.await_session(&running, "back", RUNS, |session| session["link"] == "connected");
+    launcher.await_session(&held, "asked about", RUNS, |session| session["job"]["checked_at"].is_string());
+    second.run(&["scontrol", "release", &job]);
+    launcher.await_session(&held, "running", RUNS, |session| session["link"] == "connected");
+    assert_eq!(launcher.session(&held)["job"]["id"], format!("{job};wharfsecond"));
+    assert_eq!(launcher.terminate(&held, "20s")["end"]["cause"], "terminated");
+    // Cancelled there by hand; one that waits here is ended here.
+    second.run(&["scancel", &other]);
+    assert_eq!(launcher.await_ended(&running, RUNS)["end"]["cause"], "vanished");
+    assert_eq!(launcher.terminate(&here, "20s")["end"]["cause"], "terminated");
+    slurm.await_job(&here, &["CANCELLED"]);
+    // One that waits there is ended there.
+    let gone = start(&launcher, "held");
+    launcher.await_session(&gone, "held", RUNS, |session| session["job"]["state"] == "held");
+    assert_eq!(launcher.terminate(&gone, "20s")["end"]["cause"], "terminated");
+    second.await_job(&gone, &["CANCELLED"]);
 }

@@ -13,7 +13,7 @@ use std::{fs, io};
 use rustix::process::Signal;
 
 use crate::wait::{Probe, until};
-use crate::{Output, cli, processes};
+use crate::{Engine, Output, cli, processes};
 
 /// How long an engine may take until it answers.
 const START: Duration = Duration::from_secs(30);
@@ -83,9 +83,7 @@ impl Dockerd {
 
     #[track_caller]
     fn with_usual_images(self) -> Self {
-        self.import("busybox", &["ENV PATH=/bin"], busybox);
-        self.import("bare", &[], |root| fs::copy("/bin/busybox", root.join("sleep")).map(drop));
-        self.import("other", &["ENV PATH=/bin", "USER 1234"], busybox);
+        import_usual(&self, self.root.path());
         self
     }
 
@@ -222,46 +220,47 @@ impl Dockerd {
         cli::run(command, b"", COMMAND)
     }
 
-    /// All containers, one line each: name, image, state.
-    #[track_caller]
-    pub fn containers(&self) -> Vec<String> {
-        let output = self.run(&["ps", "-a", "--format", "{{.Names}} {{.Image}} {{.State}}"]);
-        output.ok().lines().map(str::to_owned).collect()
-    }
-
-    /// One property of a container.
-    #[track_caller]
-    pub fn property(&self, container: &str, format: &str) -> String {
-        self.run(&["inspect", "--format", format, container]).ok().to_owned()
-    }
-
     /// Makes the image `busybox` anew with so many bytes beside it that cannot be packed.
     #[track_caller]
     pub fn big_image(&self, name: &str, bytes: u64) {
-        self.import(name, &["ENV PATH=/bin"], |root| {
+        import(self, self.root.path(), name, &["ENV PATH=/bin"], |root| {
             busybox(root)?;
             let random = fs::File::open("/dev/urandom")?;
             io::copy(&mut io::Read::take(random, bytes), &mut fs::File::create(root.join("big"))?).map(drop)
         });
     }
+}
 
-    /// Makes an image of a directory, without any registry.
-    #[track_caller]
-    fn import(&self, name: &str, changes: &[&str], fill: impl FnOnce(&Path) -> io::Result<()>) {
-        let archive = archive(self.root.path(), name, fill);
-        let mut args = vec!["import"];
-        for change in changes {
-            args.extend(["--change", change]);
-        }
-        let archive = archive.to_string_lossy();
-        args.extend([&*archive, name]);
-        self.run(&args).exits(0);
+/// The images that tests use on every engine.
+#[track_caller]
+pub(crate) fn import_usual(engine: &dyn Engine, place: &Path) {
+    import(engine, place, "busybox", &["ENV PATH=/bin"], busybox);
+    import(engine, place, "bare", &[], |root| fs::copy("/bin/busybox", root.join("sleep")).map(drop));
+    import(engine, place, "other", &["ENV PATH=/bin", "USER 1234"], busybox);
+}
+
+/// Makes an image of a directory, without any registry.
+#[track_caller]
+fn import(
+    engine: &dyn Engine,
+    place: &Path,
+    name: &str,
+    changes: &[&str],
+    fill: impl FnOnce(&Path) -> io::Result<()>,
+) {
+    let archive = archive(place, name, fill);
+    let mut args = vec!["import"];
+    for change in changes {
+        args.extend(["--change", change]);
     }
+    let archive = archive.to_string_lossy();
+    args.extend([&*archive, name]);
+    engine.run(&args).exits(0);
 }
 
 /// Packs a directory that is to become an image.
 #[track_caller]
-pub(crate) fn archive(place: &Path, name: &str, fill: impl FnOnce(&Path) -> io::Result<()>) -> PathBuf {
+fn archive(place: &Path, name: &str, fill: impl FnOnce(&Path) -> io::Result<()>) -> PathBuf {
     let root = place.join(format!("image-{name}"));
     fs::create_dir(&root).expect("our own directory takes directories");
     fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).expect("it is ours");
@@ -326,7 +325,7 @@ fn containerd(root: &Path) -> Child {
 }
 
 /// A shell and the tools that tests use.
-pub(crate) fn busybox(root: &Path) -> io::Result<()> {
+fn busybox(root: &Path) -> io::Result<()> {
     for name in ["bin", "etc", "tmp", "root"] {
         fs::create_dir(root.join(name))?;
         fs::set_permissions(root.join(name), fs::Permissions::from_mode(0o755))?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::dockerd::{archive, busybox};
+use crate::dockerd::import_usual;
 use crate::wait::{Probe, until};
 use crate::{Output, cli, processes};
 
@@ -24,7 +24,7 @@ pub struct Podman {
 }
 
 impl Podman {
-    /// One with the image `busybox`.
+    /// One with the same images as [`Dockerd::start`](crate::Dockerd::start).
     ///
     /// # Panics
     /// When it does not start: the packages podman, catatonit, runc and docker.io (for its client) are needed, and root.
@@ -60,8 +60,7 @@ impl Podman {
             let output = podman.run(&["version"]);
             Probe::when(output.status == 0, (), || format!("{output}\n{}", podman.log()))
         });
-        let image = archive(podman.root.path(), "busybox", busybox);
-        podman.run(&["import", "--change", "ENV PATH=/bin", &image.to_string_lossy(), "busybox"]).exits(0);
+        import_usual(&podman, podman.root.path());
         podman
     }
 
@@ -84,16 +83,6 @@ impl Podman {
         let mut command = Command::new("docker");
         command.args(args).env("DOCKER_HOST", self.host()).env("HOME", self.root.path());
         cli::run(command, b"", COMMAND)
-    }
-
-    /// All containers, one line each: name and state.
-    #[track_caller]
-    pub fn containers(&self) -> Vec<String> {
-        self.run(&["ps", "-a", "--format", "{{.Names}} {{.Status}}"])
-            .ok()
-            .lines()
-            .map(str::to_owned)
-            .collect()
     }
 }
 

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -16,7 +16,7 @@ const METHODS: [&str; 5] = ["GET ", "POST ", "PUT ", "DELETE ", "HEAD "];
 
 #[derive(Debug, Default)]
 struct Shared {
-    requests: Mutex<Vec<String>>,
+    requests: Mutex<Vec<(Instant, String)>>,
     /// Bytes a second from the server; 0: as fast as it goes.
     rate: AtomicU64,
 }
@@ -87,6 +87,11 @@ impl Proxy {
 
     /// The first lines of all requests since the last time this was asked.
     pub fn take_requests(&self) -> Vec<String> {
+        self.take_timed().into_iter().map(|(_, line)| line).collect()
+    }
+
+    /// The same, with when each came.
+    pub fn take_timed(&self) -> Vec<(Instant, String)> {
         std::mem::take(&mut *self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -114,7 +119,7 @@ async fn pass(
             let text = String::from_utf8_lossy(&buffer[..count.min(512)]);
             if METHODS.iter().any(|method| text.starts_with(method)) {
                 let line = text.lines().next().unwrap_or_default().to_owned();
-                state.requests.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                state.requests.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), line));
             }
             if to_server.write_all(&buffer[..count]).await.is_err() {
                 break;

@@ -22,22 +22,30 @@ pub struct Slurm {
     _site: Site,
 }
 
-/// One of the two clusters that the tests have.
-#[derive(Debug, Clone, Copy)]
+/// The clusters that the tests have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// Four nodes on loopback, with accounting.
     Near,
     /// One node in a network namespace of its own.
     Far,
+    /// One node on loopback, without accounting.
+    Small,
+    /// One node of another cluster, which the accounting of the first one knows.
+    Second,
 }
 
 #[track_caller]
 fn bring_up(dir: &Path, kind: Kind) {
     let up = script("slurm/up");
     let mut argv = vec![up.as_os_str(), dir.as_os_str()];
-    if let Kind::Far = kind {
-        argv.extend(["26850", "far"].map(std::ffi::OsStr::new));
-    }
+    let more: &[&str] = match kind {
+        Kind::Near => &[],
+        Kind::Far => &["26850", "far"],
+        Kind::Small => &["26870", "small"],
+        Kind::Second => &["26890", "second", "26831"],
+    };
+    argv.extend(more.iter().map(std::ffi::OsStr::new));
     run_script(&argv, &dir.with_extension("log"));
 }
 
@@ -60,6 +68,24 @@ impl Slurm {
         Self::up(FlockOperation::LockExclusive, Kind::Far)
     }
 
+    /// A small one without any other test, for what takes long and would hold others up.
+    #[track_caller]
+    pub fn small() -> Self {
+        Self::up(FlockOperation::LockExclusive, Kind::Small)
+    }
+
+    /// Another cluster of one node, named `wharfsecond`, that the commands of this one reach with `-M`; ended with its test.
+    #[track_caller]
+    pub fn second(&self) -> Self {
+        assert_eq!(self.kind, Kind::Near, "the one with accounting");
+        Self::up(FlockOperation::LockExclusive, Kind::Second)
+    }
+
+    /// Whether jobs of the small one are held to their memory.
+    pub fn limits_memory(&self) -> bool {
+        self.run(&["scontrol", "show", "config"]).contains("task/cgroup")
+    }
+
     /// This host, as that node sees it.
     pub const FAR: &str = "10.97.0.1";
 
@@ -70,6 +96,8 @@ impl Slurm {
             match kind {
                 Kind::Near => "slurm",
                 Kind::Far => "slurm-far",
+                Kind::Small => "slurm-small",
+                Kind::Second => "slurm-second",
             },
             how,
             |base| bring_up(&dir(base), kind),
@@ -116,7 +144,7 @@ impl Slurm {
         let real = real.split(':').map(|dir| Path::new(dir).join(name)).find(|path| path.is_file());
         let real = real.unwrap_or_else(|| panic!("{name} is not installed"));
         let text = format!(
-            "#!/bin/sh\necho \"$$\" >> '{calls}'\nreal() {{ '{real}' \"$@\"; }}\n{body}\n",
+            "#!/bin/sh\ndate +%s%N >> '{calls}'\nreal() {{ '{real}' \"$@\"; }}\n{body}\n",
             calls = path.with_extension("calls").display(),
             real = real.display(),
         );
@@ -128,6 +156,23 @@ impl Slurm {
     /// How often a wrapper was called.
     pub fn calls(wrapper: &Path) -> usize {
         fs::read_to_string(wrapper.with_extension("calls")).unwrap_or_default().lines().count()
+    }
+
+    /// When a wrapper was called, since 1970.
+    pub fn call_times(wrapper: &Path) -> Vec<Duration> {
+        let text = fs::read_to_string(wrapper.with_extension("calls")).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).map(Duration::from_nanos).collect()
+    }
+
+    /// Waits for the next calls of a wrapper; when each was.
+    #[track_caller]
+    pub fn next_calls(wrapper: &Path, count: usize, within: Duration) -> Vec<Duration> {
+        let before = Self::calls(wrapper);
+        until(&format!("{count} more calls"), within, || {
+            let times = Self::call_times(wrapper);
+            let more = times.get(before..).unwrap_or_default();
+            Probe::when(more.len() >= count, more.to_vec(), || format!("{} of them", more.len()))
+        })
     }
 
     /// Runs one of Slurm's commands; whether it succeeded, and what it said.
@@ -219,6 +264,10 @@ impl Drop for Slurm {
         let ids: Vec<&str> = left.map(|(id, _)| id).collect();
         if !ids.is_empty() {
             _ = Command::new("scancel").args(&ids).env("SLURM_CONF", self.conf()).status();
+        }
+        if self.kind == Kind::Second {
+            // It hangs on the first one's accounting.
+            _ = Command::new(script("slurm/down")).arg(&self.dir).status();
         }
     }
 }

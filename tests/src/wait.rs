@@ -72,3 +72,24 @@ pub fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
     let value = run();
     (value, began.elapsed())
 }
+
+/// Whether there was exactly one in each interval: `moments` are when each came. Intervals may be a tenth shorter or
+/// longer, as the launcher spreads them, and on a starved machine one comes late.
+///
+/// # Panics
+/// When there were two in one interval, or one was left out.
+#[track_caller]
+pub fn one_each(what: &str, interval: Duration, moments: &[Duration]) {
+    /// A clock's and a scheduler's.
+    const GRAIN: Duration = Duration::from_millis(100);
+    const LATE: Duration = Duration::from_secs(1);
+    assert!(moments.len() > 2, "too few to tell: {what}: {moments:?}");
+    for pair in moments.windows(2) {
+        let gap = pair[1].saturating_sub(pair[0]);
+        let (least, most) = (interval.mul_f64(0.9).saturating_sub(GRAIN), interval.mul_f64(1.1) + LATE);
+        assert!(
+            gap >= least && gap <= most,
+            "{what}: {gap:?} after the one before, not {interval:?}: {moments:?}"
+        );
+    }
+}

@@ -57,7 +57,8 @@ export function reason(session) {
 export function sentence(text) {
   const trimmed = String(text).trim();
   if (!trimmed) return "";
-  const begun = trimmed[0].toUpperCase() + trimmed.slice(1);
+  // The name of a file or a program keeps its letters.
+  const begun = /^[a-z']+([\s,;]|$)/.test(trimmed) ? trimmed[0].toUpperCase() + trimmed.slice(1) : trimmed;
   return /[.!?…]$/.test(begun) ? begun : `${begun}.`;
 }
 

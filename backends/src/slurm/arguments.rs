@@ -81,6 +81,17 @@ pub(super) struct Jobs {
     pub(super) job_ids: Vec<String>,
 }
 
+/// `status`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Status {
+    #[serde(deserialize_with = "list")]
+    pub(super) job_ids: Vec<String>,
+    /// Everybody's jobs are asked for, so that places in the queue can be told.
+    #[serde(default)]
+    pub(super) everybody: bool,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Tags {

@@ -17,6 +17,7 @@ use wharf_core::backend::{HostContext, HostError};
 use wharf_core::hook::{HookErrorKind, JobReport};
 use wharf_protocol::{JobState, SessionId};
 
+use super::arguments::Status;
 use super::run::{Cluster, Said, environment, run};
 use super::{table, words};
 
@@ -54,7 +55,7 @@ struct Kept {
 }
 
 impl Answers {
-    /// All jobs of the launcher's user; asked for once by all who ask at the same time. An answer from before this question
+    /// All jobs of the launcher's user, or everybody's; asked for once by all who ask at the same time. An answer from before this question
     /// serves only when it has all of these: jobs may be younger than it, and one more answer tells of them together.
     async fn all(
         &self,
@@ -62,12 +63,13 @@ impl Answers {
         context: &HostContext,
         cluster: Option<&str>,
         ids: &[&str],
+        everybody: bool,
     ) -> Result<Arc<BTreeMap<String, JobReport>>, HostError> {
         let asked = Instant::now();
         let mut about = environment(at, context);
         // The mark is another one for each call.
         about.retain(|_, value| context.mark.is_empty() || *value != context.mark);
-        let key = format!("{about:?} {:?} {cluster:?}", context.programs);
+        let key = format!("{about:?} {:?} {cluster:?} {everybody}", context.programs);
         let slot = {
             let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             // Of templates that have changed since: nobody asks for those again.
@@ -86,12 +88,17 @@ impl Answers {
         }
         let began = Instant::now();
         let mut argv = words_of(&["squeue", "--noheader", "--states=all"]);
-        argv.push(format!("--Format={}", table::QUEUE));
-        if let Some((_, user)) = context.base.iter().find(|(name, _)| name == "USER") {
-            argv.push(format!("--user={user}"));
+        if everybody {
+            argv.push(format!("--Format={}{}", table::RANKED, table::QUEUE));
+        } else {
+            argv.push(format!("--Format={}", table::QUEUE));
+            if let Some((_, user)) = context.base.iter().find(|(name, _)| name == "USER") {
+                argv.push(format!("--user={user}"));
+            }
         }
         let said = run(at, context, &with_cluster(argv, cluster), "", true).await?;
-        let rows = Arc::new(table::queue(&said.stdout));
+        let read = if everybody { table::ranked } else { table::queue };
+        let rows = Arc::new(read(&said.stdout));
         if !said.ok() && rows.is_empty() {
             return Err(unavailable("squeue", &said));
         }
@@ -141,10 +148,10 @@ pub(super) async fn status(
     at: &Cluster,
     context: &HostContext,
     answers: &Answers,
-    job_ids: &[String],
+    status: &Status,
 ) -> Result<BTreeMap<String, JobReport>, HostError> {
     let mut by_cluster: BTreeMap<Option<&str>, BTreeSet<&str>> = BTreeMap::new();
-    for job in job_ids {
+    for job in &status.job_ids {
         // One id that is none of Slurm's would spoil the whole question.
         if let Some((id, cluster)) = table::split_id(job) {
             by_cluster.entry(cluster).or_default().insert(id);
@@ -154,7 +161,7 @@ pub(super) async fn status(
     let mut failed = None;
     for (cluster, ids) in by_cluster {
         let ids: Vec<&str> = ids.into_iter().collect();
-        match of_cluster(at, context, answers, cluster, &ids).await {
+        match of_cluster(at, context, answers, cluster, &ids, status.everybody).await {
             Ok(reports) => answer.extend(reports.into_iter().map(|(id, report)| match cluster {
                 Some(cluster) => (format!("{id};{cluster}"), report),
                 None => (id, report),
@@ -174,8 +181,9 @@ async fn of_cluster(
     answers: &Answers,
     cluster: Option<&str>,
     ids: &[&str],
+    everybody: bool,
 ) -> Result<BTreeMap<String, JobReport>, HostError> {
-    let all = answers.all(at, context, cluster, ids).await?;
+    let all = answers.all(at, context, cluster, ids, everybody).await?;
     let mut reports: BTreeMap<String, JobReport> =
         ids.iter().filter_map(|id| Some(((*id).to_owned(), all.get(*id)?.clone()))).collect();
     let missing: Vec<&str> = ids.iter().copied().filter(|id| !all.contains_key(*id)).take(SINGLE).collect();

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use wharf_core::backend::{Backend, HostContext, HostError, HostFunction, HostModule};
 use wharf_core::hook::HookErrorKind;
 
-use arguments::{Extend, Jobs, Nothing, Sbatch, Scancel, Tags, read};
+use arguments::{Extend, Jobs, Nothing, Sbatch, Scancel, Status, Tags, read};
 pub use run::Cluster;
 
 /// One Slurm cluster (or federation), as the commands reach it.
@@ -56,7 +56,7 @@ const FUNCTIONS: &[HostFunction] = &[
     HostFunction {
         name: "status",
         writes: false,
-        doc: "Asks about many jobs; {job_ids} → {[job_id] = report}; what nobody can tell is left out.",
+        doc: "Asks about many jobs; {job_ids, everybody?} → {[job_id] = report}; what nobody can tell is left out.",
     },
     HostFunction {
         name: "sacct",
@@ -162,8 +162,8 @@ impl HostModule for Slurm {
                 Ok(Value::Object(answer.collect::<Map<_, _>>()))
             }
             "status" => {
-                let jobs: Jobs = read(arguments)?;
-                Ok(reports(&ask::status(at, context, &self.answers, &jobs.job_ids).await?))
+                let status: Status = read(arguments)?;
+                Ok(reports(&ask::status(at, context, &self.answers, &status).await?))
             }
             "sacct" => {
                 let jobs: Jobs = read(arguments)?;

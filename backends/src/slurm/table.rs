@@ -15,6 +15,8 @@ use super::words;
 /// The fields of [`queue`]; `|` is part of none of them.
 pub(super) const QUEUE: &str =
     "JobID:|,State:|,RestartCnt:|,exit_code:|,NodeList:|,StartTime:|,EndTime:|,Reason:|";
+/// The fields of [`ranked`]: of everybody's jobs, in front of those of [`QUEUE`].
+pub(super) const RANKED: &str = "PriorityLong:|,Partition:|,";
 /// The fields of [`names`]; the name is the last.
 pub(super) const NAMES: &str = "JobID:|,State:|,SubmitTime:|,Name:|";
 /// The fields of [`accounting`].
@@ -119,6 +121,47 @@ pub(super) fn queue(text: &str) -> BTreeMap<String, JobReport> {
         }
         describe(&mut report, raw, reason);
         rows.insert(id.to_owned(), report);
+    }
+    rows
+}
+
+/// `squeue --noheader --Format` of [`RANKED`] and [`QUEUE`]: the same, with the place in the queue. Slurm looks at the jobs of a
+/// partition by priority, and at the older one first; a job that may run in several counts in the first of them.
+pub(super) fn ranked(text: &str) -> BTreeMap<String, JobReport> {
+    let mut ranks: BTreeMap<String, (String, u64)> = BTreeMap::new();
+    let mut rest = String::with_capacity(text.len());
+    for line in text.lines() {
+        let mut fields = line.splitn(3, '|');
+        let (Some(priority), Some(partition), Some(row)) = (fields.next(), fields.next(), fields.next())
+        else {
+            continue;
+        };
+        let id = row.split('|').next().unwrap_or_default().trim();
+        if let Ok(priority) = priority.trim().parse() {
+            let partition = partition.trim().split(',').next().unwrap_or_default();
+            ranks.insert(id.to_owned(), (partition.to_owned(), priority));
+        }
+        rest.push_str(row);
+        rest.push('\n');
+    }
+    let mut rows = queue(&rest);
+    let mut waiting: Vec<(&str, std::cmp::Reverse<u64>, u64, &String)> = ranks
+        .iter()
+        .filter(|(id, _)| rows.get(*id).is_some_and(|row| row.state == JobState::Queued))
+        .filter_map(|(id, (partition, priority))| {
+            Some((partition.as_str(), std::cmp::Reverse(*priority), id.parse().ok()?, id))
+        })
+        .collect();
+    waiting.sort_unstable();
+    let (mut partition, mut place) = ("", 0);
+    for (of, _, _, id) in waiting {
+        if of != partition {
+            (partition, place) = (of, 0);
+        }
+        place += 1;
+        if let Some(row) = rows.get_mut(id) {
+            row.position = Some(place);
+        }
     }
     rows
 }

@@ -104,6 +104,35 @@ slurm_load_jobs: this is a warning that a site prints
 }
 
 #[test]
+fn places_in_the_queue_are_counted_in_each_partition_by_priority_and_age() {
+    let text = "\
+CLUSTER: other
+4294901754|gpu|101|PENDING|0|0||N/A|N/A|Priority|
+4294901754|gpu|99|PENDING|0|0||N/A|N/A|Priority|
+4294901760|gpu|102|PENDING|0|0||N/A|N/A|Resources|
+4294901760|gpu|103|RUNNING|0|0|n1|N/A|N/A|None|
+0|gpu|104|PENDING|0|0||N/A|N/A|JobHeldUser|
+7|cpu,gpu|105|PENDING|0|0||N/A|N/A|Priority|
+odd|cpu|106|PENDING|0|0||N/A|N/A|Priority|
+9|cpu|107_[1-3]|PENDING|0|0||N/A|N/A|Priority|
+5|cpu|108|PENDING|0|0||N/A|N/A|Prio";
+    let rows = table::ranked(text);
+    let places: Vec<(&str, Option<u64>)> = rows.iter().map(|(id, row)| (id.as_str(), row.position)).collect();
+    assert_eq!(
+        places,
+        [
+            ("101", Some(3)),
+            ("102", Some(1)),
+            ("103", None),
+            ("104", None),
+            ("105", Some(1)),
+            ("106", None),
+            ("99", Some(2))
+        ]
+    );
+}
+
+#[test]
 fn accounting_tells_ends() {
     let text = "\
 101|TIMEOUT|0:0|2026-01-01T10:00:00|2026-01-01T11:00:00|n1|None

@@ -53,6 +53,11 @@ impl Launcher {
         }
     }
 
+    /// What a monitor that is told to end may believe ([`Refusal::Over`]).
+    pub fn over(&self, claim: &LinkClaim) -> String {
+        self.inner.keys().sign_as_known(Purpose::Over, &claim.nonce)
+    }
+
     /// Refuses a session that is over or is to end.
     pub(crate) async fn may_still_begin(&self, id: &SessionId) -> Result<(), Refusal> {
         match self.inner.store.get(id).await {

@@ -269,9 +269,10 @@ pub const API: &[ApiItem] = &[
     item(
         "slurm",
         "status",
-        &[("options", "{job_ids: string[]}")],
+        &[("options", "{job_ids: string[], everybody?: boolean}")],
         "table<string, wharf.JobReport>",
-        "Asks about many jobs with one squeue; what nobody can tell is left out.",
+        "Asks about many jobs with one squeue; what nobody can tell is left out. Asked for everybody's jobs, the answer has \
+         places in the queue.",
     ),
     item(
         "slurm",

@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
+use http::{HeaderMap, StatusCode, Uri};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, client::IntoClientRequest as _};
-use wharf_protocol::monitor::{LINK_HEADER, LINK_PATH, LinkClaim, PROTOCOL};
+use wharf_protocol::monitor::{LINK_HEADER, LINK_PATH, LinkClaim, OVER_HEADER, PROTOCOL};
+use wharf_protocol::signed::KeyPin;
 
+use super::proof;
 use crate::monitor::Monitor;
 
 /// For one address.
@@ -25,7 +27,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) enum Refused {
     /// 401: not again.
     Never,
-    /// 410: the session is over.
+    /// 410, signed by the launcher: the session is over.
     Over,
     /// 503 or 429.
     Later(Duration),
@@ -101,11 +103,16 @@ pub(super) async fn dial(monitor: &Monitor) -> Result<Link, Refused> {
 
 async fn one(monitor: &Monitor, address: &str) -> Result<Link, Refused> {
     let bearer = format!("Bearer {}", monitor.papers().credential);
-    show(address, &bearer, &claim(monitor)).await
+    show(address, &bearer, &claim(monitor), &monitor.papers().keys).await
 }
 
 /// Dials one address with those papers.
-pub(super) async fn show(address: &str, papers: &str, claim: &LinkClaim) -> Result<Link, Refused> {
+pub(super) async fn show(
+    address: &str,
+    papers: &str,
+    claim: &LinkClaim,
+    keys: &[KeyPin],
+) -> Result<Link, Refused> {
     let (socket, host) = connect(address).await.map_err(nobody)?;
     let header = serde_json::to_vec(claim).map_err(nobody)?;
     let mut request = format!("ws://{host}{LINK_PATH}").into_client_request().map_err(nobody)?;
@@ -115,17 +122,25 @@ pub(super) async fn show(address: &str, papers: &str, claim: &LinkClaim) -> Resu
     let config = WebSocketConfig::default().max_message_size(Some(4 << 20)).max_frame_size(Some(4 << 20));
     match tokio_tungstenite::client_async_with_config(request, socket, Some(config)).await {
         Ok((link, _)) => Ok(link),
-        Err(Error::Http(response)) => Err(match response.status().as_u16() {
-            401 => Refused::Never,
-            410 => Refused::Over,
-            429 | 503 => {
-                let after =
-                    response.headers().get("retry-after").and_then(|after| after.to_str().ok()?.parse().ok());
-                Refused::Later(Duration::from_secs(after.unwrap_or(5).clamp(1, 600)))
-            }
-            status => nobody(format!("status {status}: no launcher")),
-        }),
+        Err(Error::Http(response)) => Err(refusal(response.status(), response.headers(), claim, keys)),
         Err(error) => Err(nobody(error)),
+    }
+}
+
+/// What an answer without an upgrade means.
+fn refusal(status: StatusCode, headers: &HeaderMap, claim: &LinkClaim, keys: &[KeyPin]) -> Refused {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    match status.as_u16() {
+        401 => Refused::Never,
+        410 if header(OVER_HEADER).is_some_and(|over| proof::is_over(over, &claim.nonce, keys)) => {
+            Refused::Over
+        }
+        410 => nobody("who says that the session is over does not hold the launcher's key"),
+        429 | 503 => {
+            let after = header("retry-after").and_then(|after| after.parse().ok());
+            Refused::Later(Duration::from_secs(after.unwrap_or(5).clamp(1, 600)))
+        }
+        status => nobody(format!("status {status}: no launcher")),
     }
 }
 

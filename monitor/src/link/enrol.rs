@@ -86,7 +86,8 @@ async fn spend(enrolment: &Enrolment) -> io::Result<Enrolled> {
         let mut wait = random(next);
         let mut words = Vec::new();
         for address in &enrolment.addresses {
-            let dialled = tokio::time::timeout(dial::PATIENCE, dial::show(address, &papers, &claim)).await;
+            let shown = dial::show(address, &papers, &claim, &enrolment.keys);
+            let dialled = tokio::time::timeout(dial::PATIENCE, shown).await;
             match dialled.unwrap_or_else(|_| Err(Refused::Unreachable("no answer in time".to_owned()))) {
                 Ok(link) => match tokio::time::timeout(session::GREETING, receive(link)).await {
                     Ok(Ok(enrolled)) if proof::is_proof(&enrolled.proof, &claim.nonce, &enrolment.keys) => {

@@ -15,7 +15,16 @@ pub(super) fn verify(purpose: Purpose, text: &str, keys: &[KeyPin]) -> Option<Ve
 
 /// Whether that is the proof for our nonce.
 pub(super) fn is_proof(text: &str, nonce: &str, keys: &[KeyPin]) -> bool {
-    verify(Purpose::Proof, text, keys)
+    is_signed(Purpose::Proof, text, nonce, keys)
+}
+
+/// Whether that is the launcher's word that the session of our nonce is over.
+pub(super) fn is_over(text: &str, nonce: &str, keys: &[KeyPin]) -> bool {
+    is_signed(Purpose::Over, text, nonce, keys)
+}
+
+fn is_signed(purpose: Purpose, text: &str, nonce: &str, keys: &[KeyPin]) -> bool {
+    verify(purpose, text, keys)
         .and_then(|payload| serde_json::from_slice::<String>(&payload).ok())
         .is_some_and(|signed| signed == nonce)
 }

@@ -115,7 +115,14 @@ async fn greet(monitor: &Monitor, acceptor: &mut Acceptor) -> Result<Result<Gree
             }
             Ok(Ok((*welcome, reader, writer)))
         }
-        LauncherSays::Refused { end: true, .. } => Ok(Err(Over::End)),
+        LauncherSays::Refused { end: true, over, .. } => {
+            let keys = monitor.papers().keys;
+            if over.is_some_and(|over| proof::is_over(&over, &monitor.nonce, &keys)) {
+                return Ok(Err(Over::End));
+            }
+            say("who says that the session is over does not hold the launcher's key: hung up");
+            Ok(Err(Over::Lost { welcomed: false }))
+        }
         LauncherSays::Refused { retry_after, .. } => {
             Ok(Err(Over::Later(retry_after.map_or(Duration::from_secs(5), |after| after.0))))
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ed25519_dalek::SigningKey;
 use rustix::process::Signal;
 use wharf_protocol::api::LogStream;
-use wharf_protocol::monitor::{LauncherSays, MonitorSays, OnOrphan, StreamOpen};
+use wharf_protocol::monitor::{LauncherSays, MonitorSays, OVER_HEADER, OnOrphan, StreamOpen};
 use wharf_protocol::session::StoppedBy;
 use wharf_protocol::signed::Purpose;
 use wharf_protocol::time::Dur;
@@ -164,19 +164,52 @@ async fn a_report_is_offered_only_as_long_as_the_session_may_be_alone() {
 
 #[tokio::test]
 async fn a_session_that_is_over_is_ended() {
-    for head in ["410 Gone", "welcome refused"] {
+    for upgraded in [false, true] {
         let place = Place::new(&["sleep", "1000"]);
         let mut job = place.run();
-        if head == "410 Gone" {
-            refuse(&place, head).await;
+        let mut link = place.link().await;
+        let over = place.sign(Purpose::Over, &link.claim.nonce);
+        link.cut();
+        if upgraded {
+            link = Link::accept(&place).await;
+            link.say(told_to_end(Some(over))).await;
         } else {
-            let mut link = Link::accept(&place).await;
-            let message = "a newer one is there".to_owned();
-            link.say(LauncherSays::Refused { message, end: true, retry_after: None }).await;
+            refuse(&place, &format!("410 Gone\r\n{OVER_HEADER}: {over}")).await;
         }
         let began = Instant::now();
-        assert_eq!(job.code().await, 143, "{head}");
+        assert_eq!(job.code().await, 143, "upgraded: {upgraded}");
         assert!(began.elapsed() < 5 * SECOND, "it waits for nobody: {:?}", began.elapsed());
+    }
+}
+
+fn told_to_end(over: Option<String>) -> LauncherSays {
+    LauncherSays::Refused { message: "it is over".to_owned(), end: true, over, retry_after: None }
+}
+
+#[tokio::test]
+async fn who_has_only_taken_the_launchers_address_ends_nothing() {
+    let place = Place::new(&["sleep", "1000"]);
+    let mut job = place.run();
+    let link = place.link().await;
+    let nonce = link.claim.nonce.clone();
+    let stranger = SigningKey::from_bytes(&[9; 32]);
+    let forged = [
+        None,
+        Some("nonsense".to_owned()),
+        Some(sign(&stranger, Purpose::Over, &nonce)),
+        // What the launcher has signed for another monitor, or for another purpose.
+        Some(place.sign(Purpose::Over, &"another nonce")),
+        Some(place.sign(Purpose::Proof, &nonce)),
+    ];
+    link.cut();
+    for over in forged {
+        let header = over.as_ref().map(|over| format!("\r\n{OVER_HEADER}: {over}")).unwrap_or_default();
+        refuse(&place, &format!("410 Gone{header}")).await;
+        let mut link = Link::accept(&place).await;
+        link.say(told_to_end(over.clone())).await;
+        assert!(link.is_hung_up().await, "{over:?}");
+        assert!(!job.is_over(), "{over:?}");
+        place.link().await.ping().await;
     }
 }
 
@@ -207,7 +240,8 @@ async fn a_wait_that_is_asked_for_is_obeyed() {
     }
     let mut link = Link::accept(&place).await;
     let retry_after = Some(Dur(2 * SECOND));
-    link.say(LauncherSays::Refused { message: "later".to_owned(), end: false, retry_after }).await;
+    link.say(LauncherSays::Refused { message: "later".to_owned(), end: false, over: None, retry_after })
+        .await;
     let began = Instant::now();
     place.link().await.ping().await;
     assert!(began.elapsed() > Duration::from_millis(1900), "{:?}", began.elapsed());

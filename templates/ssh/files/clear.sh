@@ -9,4 +9,17 @@ while [ -n "$job" ] && [ -e "/proc/${job%%:*}/exe" ] && [ "$(cut -d: -f2 < "$bas
     [ "$tries" -le 50 ] || exit 75
     sleep 0.1
 done
+# What still runs of it: a monitor that was killed could take nothing down. Commands of a launcher's hooks carry its mark.
+left() {
+    for file in $(grep -ls "WHARF_SESSION_ID=$1" /proc/[0-9]*/environ 2> /dev/null); do
+        grep -qs WHARF_INSTANCE= "$file" || echo "$file" | cut -d/ -f3
+    done
+}
+kill -TERM $(left "$1") 2> /dev/null
+tries=0
+while [ "$tries" -lt 20 ] && [ -n "$(left "$1")" ]; do
+    tries=$((tries + 1))
+    sleep 0.1
+done
+kill -KILL $(left "$1") 2> /dev/null
 rm -rf "$base/sessions/$1"

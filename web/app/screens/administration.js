@@ -61,7 +61,8 @@ const RESULTS = { passed: "good", failed: "bad", skipped: "over" };
 
 // The last conformance run on the real scheduler: whether what serves now has passed it, and each step.
 function report(name, run) {
-  if (!run) return h("p", { class: "quiet" }, "Never tested on its scheduler: ", h("code", {}, `wharf template test ${name} --live`));
+  const again = h("code", { class: "command" }, `wharf template test ${name} --live`);
+  if (!run) return h("p", { class: "quiet" }, "Never tested on its scheduler: ", again);
   const failed = run.steps.filter((step) => step.result === "failed").length;
   const [word, tone] = !run.passed ? ["failed", "bad"] : run.outdated ? ["outdated", "warn"] : ["passed", "good"];
   const said = [
@@ -73,7 +74,7 @@ function report(name, run) {
     "details",
     { data: { key: `report-${name}` }, open: !run.passed && !run.outdated },
     h("summary", {}, "Live test ", h("span", { class: `badge ${tone}` }, word), " ", h("span", { class: "quiet" }, said.join(" · "))),
-    run.outdated && h("p", { class: "why" }, "The template has changed since. Test it again: ", h("code", {}, `wharf template test ${name} --live`)),
+    run.outdated && h("p", { class: "why" }, "The template has changed since. Test it again: ", again),
     h("p", { class: "quiet" }, `${full(run.began_at)}, Wharf ${run.wharf}, version `, h("code", {}, run.version.slice(0, 12)), " of the template"),
     h(
       "ol",
@@ -108,7 +109,7 @@ function templates(body) {
           h("p", { class: "quiet" }, [template.name, template.backend, template.origin === "builtin" ? "shipped" : template.origin].filter(Boolean).join(" · ")),
           template.message && h("p", { class: "why" }, sentence(template.message)),
           template.failing.map((hook) => h("p", { class: "why" }, `${hook.hook} failed ${hook.failures} times: ${sentence(hook.error)}`, hook.next_try && ` Next try ${when(hook.next_try)}.`)),
-          report(template.name, details[at].report),
+          (template.state !== "broken" || details[at].report) && report(template.name, details[at].report),
           details[at].findings.length > 0 &&
             h(
               "details",

@@ -2,6 +2,7 @@
 
 import { get, session as at } from "../api.js";
 import { action, h, show as renew } from "../dom.js";
+import { leave } from "../leave.js";
 import { dialog, tell } from "../notice.js";
 import { Tunnel } from "../stream.js";
 
@@ -66,7 +67,7 @@ export function show(body, scene) {
   const state = h("p", { class: "terminal-state", role: "status" });
   const place = h("div", { class: "desktop-place" });
   const bar = h("div", { class: "terminal-bar" });
-  body.append(bar, place);
+  body.append(bar, place, leave(place, "desktop-leave"));
   let name = scene.desktops[0];
   let rfb = null;
   let timer = 0;
@@ -143,6 +144,7 @@ export function show(body, scene) {
     action("Clipboard…", { class: "small" }, () => clipboard(copied, (text) => rfb?.clipboardPasteFrom(text)), tell),
     action("Ctrl-Alt-Del", { class: "small" }, () => rfb?.sendCtrlAltDel(), tell),
     action("Full screen", { class: "small" }, () => place.requestFullscreen(), tell),
+    h("span", { class: "quiet keyboard" }, "Out by keyboard: Ctrl-Alt-."),
     state,
   );
   open().catch(tell);

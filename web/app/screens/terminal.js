@@ -2,6 +2,7 @@
 // on arrival: nothing is kept here.
 
 import { action, h, show as renew } from "../dom.js";
+import { leave } from "../leave.js";
 import { Lasting } from "../stream.js";
 
 // On a touch keyboard these keys are missing.
@@ -99,6 +100,7 @@ function screen(body, id, watching) {
     h("div", { class: "terminal-bar" }, watching && h("span", { class: "badge wait" }, "View only"), state),
     place,
     keys,
+    leave(place, "terminal-leave"),
   );
   let stopped = false;
   let running = null;
@@ -139,6 +141,7 @@ async function begin(place, keys, state, id, watching, isStopped) {
   const fit = new FitAddon();
   terminal.loadAddon(fit);
   styles.during(() => terminal.open(place));
+  terminal.textarea?.setAttribute("aria-describedby", "terminal-leave");
   const text = new TextEncoder();
   let lasting = null;
   const size = () => {

@@ -1,0 +1,111 @@
+//! A Slurm of its own, so that nobody else has to wait: its controller is away for a minute; jobs that need more memory than
+//! they asked for.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wharf_protocol::Time;
+use wharf_tests::{Home, Launcher, Probe, Slurm, until, wait};
+
+const RUNS: Duration = Duration::from_secs(40);
+
+#[test]
+fn a_minute_without_the_controller_changes_nothing_and_then_it_catches_up() {
+    let slurm = Slurm::small();
+    let mut launcher = Launcher::builder()
+        .template(&slurm.template("batch", ""))
+        .template(&slurm.template("held", "options = [\"--hold\"]"))
+        .start();
+    let start = |launcher: &Launcher, template: &str| {
+        launcher.start_session(&json!({"template": template, "command": ["sleep", "1000"]}))
+    };
+    let (running, held, to_end) =
+        (start(&launcher, "batch"), start(&launcher, "held"), start(&launcher, "held"));
+    launcher.await_session(&running, "running", RUNS, |session| session["link"] == "connected");
+    for id in [&held, &to_end] {
+        launcher.await_session(id, "held", RUNS, |session| session["job"]["state"] == "held");
+    }
+    slurm.stop_controller();
+    let answer = launcher.http().post(&format!("/sessions/{to_end}/terminate?wait=1s"), &json!({}));
+    assert_eq!(answer.status, 503, "{answer}");
+    let answer = launcher.http().post(&format!("/sessions/{running}/extend"), &json!({"by": "30m"}));
+    assert_eq!(answer.status, 503, "{answer}");
+    // How old what is known is, can be seen: the time of the last answer stays as it was.
+    let before = launcher.session(&held);
+    let is_as_it_was = |launcher: &Launcher| {
+        let [on, now] = [&running, &held].map(|id| launcher.session(id));
+        let same = on["link"] == "connected" && now["state"] == "pending" && now["job"] == before["job"];
+        (!same).then(|| format!("{on}\n{now}"))
+    };
+    wait::never("a session changed its state", Duration::from_secs(30), || is_as_it_was(&launcher));
+    // A launcher that is started again in the middle of it knows no less, but when it was that it was told.
+    launcher.kill9();
+    launcher.restart();
+    launcher.await_session(&running, "back", RUNS, |session| session["link"] == "connected");
+    let late = start(&launcher, "batch");
+    launcher.await_session(&late, "waits, and says for what", RUNS, |session| {
+        session["state"] == "pending" && session["reason"]["code"] == "unavailable"
+    });
+    wait::never("a session changed its state", Duration::from_secs(30), || {
+        let [on, now, waiting] = [&running, &held, &late].map(|id| launcher.session(id));
+        let same = on["link"] == "connected"
+            && now["state"] == "pending"
+            && now["job"]["id"] == before["job"]["id"]
+            && now["job"]["state"] == "held"
+            && now["job"]["checked_at"].is_null()
+            && waiting["state"] == "pending"
+            && waiting["job"].is_null();
+        (!same).then(|| format!("{on}\n{now}\n{waiting}"))
+    });
+    slurm.repair();
+    let known =
+        |session: &Value| session["job"]["checked_at"].as_str().and_then(|at| at.parse::<Time>().ok());
+    let checked = known(&before);
+    launcher.await_session(&held, "asked about again", Duration::from_secs(90), |session| {
+        known(session) > checked
+    });
+    launcher
+        .await_session(&late, "running", Duration::from_secs(90), |session| session["link"] == "connected");
+    assert_eq!(slurm.jobs(&late).len(), 1);
+    assert_eq!(launcher.exec(&running, &["true"])["exit_code"], 0);
+    // The wish was kept, and is fulfilled when asked again.
+    assert_eq!(launcher.terminate(&to_end, "30s")["end"]["cause"], "terminated");
+    launcher.terminate(&held, "20s");
+    for id in [&held, &to_end] {
+        slurm.await_job(id, &["CANCELLED"]);
+    }
+}
+
+/// By the kernel where this host has that cgroup, else by the word of a squeue in front of the real one.
+#[test]
+fn a_job_that_takes_more_memory_than_it_asked_for_has_run_out_of_memory() {
+    let slurm = Slurm::small();
+    let home = Home::new();
+    let told = slurm.limits_memory();
+    let squeue = slurm.wrapper(&home, "squeue", "real \"$@\" | sed 's/|FAILED *|/|OUT_OF_MEMORY|/'");
+    let hooks = format!("commands = {{ squeue = \"{}\" }}", squeue.display());
+    home.install(&slurm.template_with("batch", "", if told { "" } else { &hooks }));
+    let broken = "[job]\nbefore = ['x=$(head -c 300000000 /dev/zero | tr \"\\0\" x); exit 9']\n";
+    home.install(&slurm.template_with("greedy", "", if told { "" } else { &hooks }).toml(broken));
+    let launcher = Launcher::at(&home).start();
+    // In the job script, before there is a monitor: only Slurm can tell.
+    let early = launcher.start_session(&json!({"template": "greedy", "params": {"memory": "64MiB"}}));
+    let ended = launcher.await_ended(&early, RUNS);
+    assert_eq!(ended["end"]["cause"], "out_of_memory", "{ended}");
+    assert!(ended["end"]["message"].as_str().is_some_and(|text| text.contains("OUT_OF_MEMORY")), "{ended}");
+    if !told {
+        return;
+    }
+    // In the session: the monitor lives on and tells.
+    let script = "echo begins; x=$(head -c 300000000 /dev/zero | tr '\\0' x); exit 9";
+    let body = json!({"template": "batch", "params": {"memory": "128MiB"}, "command": ["sh", "-c", script]});
+    let id = launcher.start_session(&body);
+    let ended = launcher.await_ended(&id, RUNS);
+    assert_eq!(ended["end"]["cause"], "out_of_memory", "{ended}");
+    let end = &ended["end"];
+    assert!(end["signal"] == 9 || end["exit_code"].as_i64().is_some_and(|code| code != 0), "{ended}");
+    until("what it printed is kept", RUNS, || {
+        let text = launcher.http().get(&format!("/sessions/{id}/logs")).text();
+        Probe::when(text.contains("begins"), (), || text)
+    });
+}
