@@ -209,6 +209,23 @@ fn every_screen_can_be_used_by_keyboard_on_a_phone_and_in_the_dark() {
          one.querySelector('summary').click(); one.scrollIntoView(); return one.innerText.includes('terminate pending')";
     browser.until("its steps", SOON, open, &[]);
     looked_at(&browser, "phone-live-test");
+    // Who only reads sees the same, and nothing to change it with.
+    let reader = Browser::start(Look::DESK);
+    reader.go(&format!("http://{}", launcher.tcp_host()));
+    reader.fill("#token", &launcher.token("read", None));
+    reader.press("Sign in");
+    reader.sees("reads only", SOON);
+    place(&reader, &format!("#/s/{id}/sharing"));
+    reader.sees("Shared with", SOON);
+    let shown = reader.script("return document.querySelector('main').innerText", &[]);
+    let shown = shown.as_str().unwrap_or_default();
+    for absent in ["Withdraw", "End…", "Terminal", "false"] {
+        assert!(!shown.contains(absent), "{absent}: {shown}");
+    }
+    place(&reader, "#/start");
+    reader.sees("Your sign-in only reads", SOON);
+    looked_at(&reader, "reader");
+    drop(reader);
     // Run, set and share, with the keyboard alone.
     place(&browser, &format!("#/s/{id}/run"));
     browser.until(
