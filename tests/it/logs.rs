@@ -175,7 +175,7 @@ fn followed_while_pending_the_jobs_output_goes_over_into_the_commands_and_no_lin
 #[test]
 fn followed_by_lines_from_the_end_and_by_the_hook_alone_it_ends_with_the_session() {
     let launcher = Launcher::with(&with_output());
-    let (id, output) = pending(&launcher, &["sh", "-c", "echo command; read line"]);
+    let (id, output) = pending(&launcher, &["sh", "-c", "echo command; exec sleep 1000"]);
     add(&output, "one\ntwo\nthree\n");
     let path = format!("/sessions/{id}/logs?follow=true");
     let mut last = Following::open(&launcher.http(), &format!("{path}&tail=1"));
