@@ -284,7 +284,7 @@ fn what_a_container_says_is_followed_while_pending_and_kept_when_its_monitor_nev
     await_no_container(engine);
     assert!(following.ends(SOON), "{}", following.seen());
     let said = launcher.http().get(&format!("/sessions/{id}/logs")).text();
-    assert!(said.contains("no launcher is reached"), "{said}");
+    assert!(said.starts_with("wharf-monitor: no launcher is reached"), "{said}");
     assert_eq!(following.seen(), said);
 }
 
