@@ -3,6 +3,8 @@
 //! A socket is what others on the host cannot reach. Its directory is made here and nowhere else: a name below `/tmp` that
 //! somebody else could have made before would be theirs.
 
+mod port;
+
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -17,22 +19,26 @@ pub(crate) struct Picked {
     pub(crate) endpoints: Vec<EndpointDeclared>,
     /// What tells the command of the picked ones.
     pub(crate) variables: Vec<(String, String)>,
+    /// Ours as long as the session lasts.
+    ports: Vec<port::Claimed>,
     directory: Option<PathBuf>,
 }
 
 impl Picked {
     /// Picks.
     pub(crate) fn new(bootstrap: &Bootstrap) -> io::Result<Self> {
-        let mut picked =
-            Self { endpoints: bootstrap.endpoints.clone(), variables: Vec::new(), directory: None };
-        let mut held = Vec::new();
+        let mut picked = Self {
+            endpoints: bootstrap.endpoints.clone(),
+            variables: Vec::new(),
+            ports: Vec::new(),
+            directory: None,
+        };
         for endpoint in &mut picked.endpoints {
             let name = endpoint.name.to_ascii_uppercase().replace('-', "_");
             if endpoint.port == Some(0) {
-                let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
-                let port = listener.local_addr()?.port();
-                // Held until all are chosen, so that no two are the same.
-                held.push(listener);
+                let claimed = port::pick()?;
+                let port = claimed.port;
+                picked.ports.push(claimed);
                 endpoint.port = Some(port);
                 picked.variables.push((format!("WHARF_PORT_{name}"), port.to_string()));
             }

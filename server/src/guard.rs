@@ -23,6 +23,8 @@ use crate::{page, relay};
 
 /// How the page's cookies begin.
 const COOKIE: &str = "wharf";
+/// What a browser takes from nobody but that host itself, by TLS.
+const OF_HOST: &str = "__Host-";
 
 /// Most bytes of a request's target and headers.
 const MOST_HEAD: usize = 64 << 10;
@@ -153,18 +155,21 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The name of the page's cookie at that address. Browsers keep cookies by host and not by port: the port is in the
-/// name, so that two launchers of one host do not sign each other's users out.
-pub(crate) fn cookie_name(headers: &HeaderMap) -> String {
+/// name, so that two launchers of one host do not sign each other's users out. With TLS it also says that no other host,
+/// such as an application's below the same domain, can have set it.
+pub(crate) fn cookie_name(app: &App, headers: &HeaderMap) -> String {
+    let secure = text(headers, "host").and_then(|host| app.names.scheme(host)) == Some("https");
+    let name = if secure { format!("{OF_HOST}{COOKIE}") } else { COOKIE.to_owned() };
     let port = text(headers, "host").and_then(|host| host.rsplit_once(':')).map(|(_, port)| port);
     match port.filter(|port| port.bytes().all(|digit| digit.is_ascii_digit())) {
-        Some(port) => format!("{COOKIE}-{port}"),
-        None => COOKIE.to_owned(),
+        Some(port) => format!("{name}-{port}"),
+        None => name,
     }
 }
 
 /// Whether that is the name of a page's cookie, at whatever port.
 pub(crate) fn is_page_cookie(name: &str) -> bool {
-    name.strip_prefix(COOKIE).is_some_and(|rest| {
+    name.strip_prefix(OF_HOST).unwrap_or(name).strip_prefix(COOKIE).is_some_and(|rest| {
         rest.is_empty()
             || rest.strip_prefix('-').is_some_and(|port| port.bytes().all(|digit| digit.is_ascii_digit()))
     })
@@ -188,14 +193,31 @@ fn page_token(headers: &HeaderMap, upgrade: bool) -> Option<&str> {
 }
 
 /// The token in the page's cookie.
-pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let name = cookie_name(headers);
+pub(crate) fn cookie<'a>(app: &App, headers: &'a HeaderMap) -> Option<&'a str> {
+    let name = cookie_name(app, headers);
+    cookies(headers)
+        .filter_map(|pair| std::str::from_utf8(pair).ok())
+        .find_map(|pair| pair.strip_prefix(&name)?.strip_prefix('='))
+}
+
+/// The cookies of a request, one by one. Those of an application may be of any bytes, beside ours.
+pub(crate) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     headers
         .get_all(header::COOKIE)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix(&name)?.strip_prefix('='))
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
+        .map(<[u8]>::trim_ascii)
+        .filter(|pair| !pair.is_empty())
+}
+
+/// Refuses a head that is larger than what is promised.
+pub(crate) fn check_head(request: &Parts) -> Result<(), Problem> {
+    // The reader's own limit is one of its buffer: a head that arrives at once may be a little longer.
+    let head: usize = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if head + request.uri.path_and_query().map_or(0, |target| target.as_str().len()) > MOST_HEAD {
+        return Err(Problem::new(ErrorCode::TooLarge, "the request's head is larger than 64 KiB").status(431));
+    }
+    Ok(())
 }
 
 /// Whether a browser says that a page of another origin is behind the request, be it of the same site.
@@ -229,12 +251,7 @@ pub(crate) struct Caller(pub(crate) Option<Actor>);
 
 async fn check(app: &App, request: &Parts) -> Result<Caller, Box<Problem>> {
     let headers = &request.headers;
-    // The reader's own limit is one of its buffer: a head that arrives at once may be a little longer.
-    let head: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if head + request.uri.path_and_query().map_or(0, |target| target.as_str().len()) > MOST_HEAD {
-        let problem = Problem::new(ErrorCode::TooLarge, "the request's head is larger than 64 KiB");
-        return Err(Box::new(problem.status(431)));
-    }
+    check_head(request)?;
     let (method, path) = (&request.method, request.uri.path());
     let peer = request.extensions.get::<Peer>().copied();
     let token = bearer(headers);
@@ -274,7 +291,7 @@ async fn check(app: &App, request: &Parts) -> Result<Caller, Box<Problem>> {
     if let Some(token) = token {
         return Ok(Caller(Some(app.launcher.authenticate(token).await?)));
     }
-    if let Some(cookie) = cookie(headers) {
+    if let Some(cookie) = cookie(app, headers) {
         let safe = matches!(*method, Method::GET | Method::HEAD);
         let upgrade = safe && headers.contains_key(header::UPGRADE);
         // A page elsewhere can make a browser send the cookie, but neither the origin nor this header.

@@ -64,9 +64,15 @@ async fn send(sink: &mut Sink, message: Message, within: Duration) -> bool {
     matches!(tokio::time::timeout(within, sink.send(message)).await, Ok(Ok(())))
 }
 
+/// How long last words may take. Who is told that it is too far behind has first to take what is on its way; that holds up
+/// nobody but a connection which nothing else waits for any more.
+fn patience(code: u16) -> Duration {
+    if code == 1013 { SILENCE } else { Duration::from_secs(2) }
+}
+
 async fn close(sink: &mut Sink, code: u16) {
     let frame = CloseFrame { code, reason: "".into() };
-    let _ = tokio::time::timeout(Duration::from_secs(2), sink.send(Message::Close(Some(frame)))).await;
+    let _ = tokio::time::timeout(patience(code), sink.send(Message::Close(Some(frame)))).await;
 }
 
 /// Says goodbye, and waits a moment for the other side's: a connection that is dropped with something unread in it
@@ -80,7 +86,7 @@ async fn part(sink: &mut Sink, source: &mut Source, code: u16) {
 async fn refuse(sink: &mut Sink, source: &mut Source, problem: Problem, code: u16) {
     let text =
         serde_json::to_string(&ServerControl::Error(crate::problem::complete(problem))).unwrap_or_default();
-    let _ = tokio::time::timeout(Duration::from_secs(2), sink.send(Message::Text(text.into()))).await;
+    let _ = tokio::time::timeout(patience(code), sink.send(Message::Text(text.into()))).await;
     part(sink, source, code).await;
 }
 

@@ -183,74 +183,118 @@ fn connect_opens_a_browser_without_showing_the_address_to_anybody() {
     assert_eq!(entered.expect("an answer").status, 303);
 }
 
-/// Runs a program in the launcher's home, with its environment; what it printed.
-fn run(launcher: &Launcher, program: &str, args: &[&str]) -> String {
+/// A program in the launcher's home, with its environment, and `wharf` on its path.
+fn program(launcher: &Launcher, program: &str, args: &[&str]) -> Command {
     let own = launcher.home().command(&[]);
     let mut command = Command::new(program);
-    command.args(args).env_clear();
+    command.args(args).env_clear().stdin(Stdio::null());
     command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let output = command.stdin(Stdio::null()).output().expect("it is there");
-    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let wharf = std::path::Path::new(own.get_program()).parent().expect("a directory");
+    command.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", wharf.display()));
+    command
+}
+
+/// How ssh ends.
+fn ssh(launcher: &Launcher, args: &[&str]) -> Option<i32> {
+    program(launcher, "ssh", args).output().expect("it is there").status.code()
+}
+
+/// Runs a program to its end; what it printed.
+fn run(launcher: &Launcher, name: &str, args: &[&str]) -> String {
+    let output = program(launcher, name, args).output().expect("it is there");
+    assert!(output.status.success(), "{name} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// A block of code in the guide for users that holds these words.
+fn documented(words: &str) -> &'static str {
+    let guide = include_str!("../../docs/using.md");
+    let mut blocks = guide.split("```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'));
+    blocks.find(|(_, block)| block.contains(words)).expect("it is in the guide").1
+}
+
+/// The endpoint of the documented template; its command is given at the start.
+fn connect() -> String {
+    let (_, endpoint) = documented("[connect.ssh]").split_once("[connect.ssh]").expect("it is there");
+    format!("[connect.ssh]{endpoint}")
+}
+
+/// As the guide says, word for word, but for what is this host's user's own: keys and known hosts.
 #[test]
-fn ssh_and_scp_work_through_it() {
-    let launcher =
-        Launcher::with(&Template::working("login").toml("[connect.ssh]\nkind = \"tcp\"\nport = 0\n"));
-    let dir = launcher.home().path().join("ssh");
+fn ssh_scp_and_rsync_work_through_it_as_the_guide_says() {
+    let launcher = Launcher::with(&Template::working("login").toml(&connect()));
+    let home = launcher.home().path().to_owned();
+    let dir = home.join(".ssh");
     std::fs::create_dir(&dir).expect("a directory");
     let at = |name: &str| dir.join(name).to_string_lossy().into_owned();
-    for key in ["host", "user"] {
+    for key in ["session_key", "user"] {
         run(&launcher, "ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &at(key)]);
     }
     // Where the server wants a directory of its own before it gives up its rights.
     _ = std::fs::create_dir_all("/run/sshd");
-    let server = format!(
-        "exec /usr/sbin/sshd -D -e -f /dev/null -h {} -p $WHARF_PORT_SSH -o ListenAddress=127.0.0.1 -o UsePAM=no \
-         -o PidFile=none -o StrictModes=no -o PasswordAuthentication=no -o PermitRootLogin=yes \
-         -o AuthorizedKeysFile={} -o Subsystem='sftp internal-sftp'",
-        at("host"),
-        at("user.pub"),
+    let server = documented("[connect.ssh]").split('"').find(|part| part.starts_with("exec ")).expect("it");
+    let more = format!("-o StrictModes=no -o PermitRootLogin=yes -o AuthorizedKeysFile={}", at("user.pub"));
+    let body =
+        json!({"template": "login", "name": "fluid", "command": ["sh", "-c", format!("{server} {more}")]});
+    let id = launcher.start_session(&body);
+    launcher.await_connected(&id);
+    until("the server listens", SOON, || {
+        let logs = launcher.cli(&["logs", &id]);
+        Probe::when(logs.stdout.contains("listening"), (), || logs.to_string())
+    });
+    let config = format!(
+        "{}  IdentityFile {}\n  UserKnownHostsFile {}\n  BatchMode yes\n",
+        documented("ProxyCommand"),
+        at("user"),
+        at("known")
     );
-    let id = launcher.run_session("login", &["sh", "-c", &server]);
-    let user = run(&launcher, "id", &["-un"]);
-    let own = launcher.home().command(&[]);
-    let proxy = format!("ProxyCommand={} forward {id} ssh --stdio", own.get_program().to_string_lossy());
-    let hosts = format!("UserKnownHostsFile={}", at("known"));
-    let identity = at("user");
-    let options = [
+    std::fs::write(at("config"), config).expect("a file");
+    let config = at("config");
+    let said =
+        run(&launcher, "ssh", &["-F", &config, "fluid.wharf", "echo in $((40+2)); echo $WHARF_SESSION_NAME"]);
+    assert_eq!(said, "in 42\n\n", "a login of its own, without the session's variables");
+    // Without that configuration.
+    let (identity, known) = (at("user"), format!("UserKnownHostsFile={}", at("known")));
+    let proxy = "ProxyCommand=wharf forward fluid ssh --stdio";
+    let words = [
         "-F",
         "/dev/null",
         "-i",
         &identity,
         "-o",
-        &proxy,
-        "-o",
-        &hosts,
+        &known,
         "-o",
         "StrictHostKeyChecking=accept-new",
         "-o",
-        "BatchMode=yes",
-        "-o",
-        "ConnectionAttempts=1",
+        proxy,
     ];
-    let host = format!("{}@{id}", user.trim());
-    until("the server listens", SOON, || {
-        let logs = launcher.cli(&["logs", &id]);
-        Probe::when(logs.stdout.contains("listening"), (), || logs.to_string())
-    });
-    let said = run(&launcher, "ssh", &[&options[..], &[&host, "echo in $((40+2))"]].concat());
-    assert_eq!(said, "in 42\n");
+    assert_eq!(run(&launcher, "ssh", &[&words[..], &["fluid", "echo direct"]].concat()), "direct\n");
+    // Whole, both ways, by scp (which is sftp now), by its older protocol, and by rsync.
     let large: Vec<u8> = (0..8 << 20).map(application::byte_at).collect();
-    std::fs::write(dir.join("there"), &large).expect("a file");
-    let (there, copy, back) = (at("there"), format!("{host}:{}", at("copy")), at("back"));
-    run(&launcher, "scp", &[&options[..], &["-q", &there, &copy]].concat());
-    run(&launcher, "scp", &[&options[..], &["-q", &copy, &back]].concat());
-    assert!(std::fs::read(dir.join("back")).expect("a file") == large, "it came back whole");
-    let connections = json!(0);
+    std::fs::create_dir_all(dir.join("tree/below")).expect("a directory");
+    for name in ["there", "tree/a", "tree/below/b c"] {
+        std::fs::write(dir.join(name), &large).expect("a file");
+    }
+    let remote = |name: &str| format!("fluid.wharf:{}", at(name));
+    for older in [&[][..], &["-O"]] {
+        run(&launcher, "scp", &[&["-F", &config, "-q"], older, &[&at("there"), &remote("copy")]].concat());
+        run(&launcher, "scp", &[&["-F", &config, "-q"], older, &[&remote("copy"), &at("back")]].concat());
+        assert!(std::fs::read(dir.join("back")).expect("a file") == large, "it came back whole");
+    }
+    let shell = format!("ssh -F {config}");
+    let (from, to) = (format!("{}/", at("tree")), format!("{}/", at("tree.back")));
+    run(&launcher, "rsync", &["-a", "-e", &shell, &from, &remote("tree.copy")]);
+    run(&launcher, "rsync", &["-a", "-e", &shell, &format!("{}/", remote("tree.copy")), &to]);
+    assert!(
+        std::fs::read(dir.join("tree.back/below/b c")).expect("a file") == large,
+        "the tree came back whole"
+    );
+    // A port of its own through that, as editors do; and the exit code of what ran.
+    let status = ssh(&launcher, &["-F", &config, "fluid.wharf", "exit 7"]);
+    assert_eq!(status, Some(7));
+    assert_eq!(ssh(&launcher, &["-F", &config, "absent.wharf", "true"]), Some(255));
     until("nobody is left in", SOON, || {
         let session = launcher.session(&id);
-        Probe::when(session["connections"] == connections, (), || session.to_string())
+        Probe::when(session["connections"] == 0, (), || session.to_string())
     });
 }

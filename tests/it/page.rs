@@ -209,6 +209,23 @@ fn every_screen_can_be_used_by_keyboard_on_a_phone_and_in_the_dark() {
          one.querySelector('summary').click(); one.scrollIntoView(); return one.innerText.includes('terminate pending')";
     browser.until("its steps", SOON, open, &[]);
     looked_at(&browser, "phone-live-test");
+    // Who only reads sees the same, and nothing to change it with.
+    let reader = Browser::start(Look::DESK);
+    reader.go(&format!("http://{}", launcher.tcp_host()));
+    reader.fill("#token", &launcher.token("read", None));
+    reader.press("Sign in");
+    reader.sees("reads only", SOON);
+    place(&reader, &format!("#/s/{id}/sharing"));
+    reader.sees("Shared with", SOON);
+    let shown = reader.script("return document.querySelector('main').innerText", &[]);
+    let shown = shown.as_str().unwrap_or_default();
+    for absent in ["Withdraw", "End…", "Terminal", "false"] {
+        assert!(!shown.contains(absent), "{absent}: {shown}");
+    }
+    place(&reader, "#/start");
+    reader.sees("Your sign-in only reads", SOON);
+    looked_at(&reader, "reader");
+    drop(reader);
     // Run, set and share, with the keyboard alone.
     place(&browser, &format!("#/s/{id}/run"));
     browser.until(
@@ -279,7 +296,7 @@ fn a_view_only_link_sees_cannot_type_and_is_out_within_a_second() {
 }
 
 /// What a hostile application serves: it tries everything that a page can, and notes how that went.
-const HOSTILE: &str = r#"<!doctype html><title>hostile</title><iframe name="sink"></iframe>
+pub(crate) const HOSTILE: &str = r#"<!doctype html><title>hostile</title><iframe name="sink"></iframe>
 <form id="form" method="post" enctype="text/plain" target="sink"><input name='{"template":"shell","x":"' value='"}'></form>
 <script>
 const api = decodeURIComponent(location.hash.slice(1));
@@ -312,6 +329,21 @@ window.attack = async (id) => {
 };
 </script>"#;
 
+/// The hostile page that is shown tries all that it can against a launcher's address.
+#[track_caller]
+pub(crate) fn gets_nothing(browser: &Browser, base: &str, id: &str) {
+    browser.script("location.hash = arguments[0]; location.reload()", &[json!(base)]);
+    let ready = "return typeof attack === 'function' && location.hash !== ''";
+    browser.until("the application is there", SOON, ready, &[]);
+    let noted = browser.waiting_script("attack(arguments[0]).then(arguments[1])", &[json!(id)]);
+    for (name, outcome) in noted.as_object().expect("notes") {
+        let outcome = outcome.as_str().unwrap_or_default();
+        let harmless = outcome.starts_with("refused") || (name == "cookie" && !outcome.contains("wharf"));
+        assert!(harmless, "{base} {name}: {noted}");
+    }
+    assert!(noted.as_object().is_some_and(|noted| noted.len() == 9), "{noted}");
+}
+
 #[test]
 fn a_page_inside_a_session_cannot_act_with_its_viewers_rights() {
     let port = application::page(HOSTILE);
@@ -327,20 +359,7 @@ fn a_page_inside_a_session_cannot_act_with_its_viewers_rights() {
     let own = format!("http://{}", launcher.tcp_host());
     assert!(origin.as_str().is_some_and(|origin| origin.contains("web--") && origin != own), "{origin}");
     for base in [own.clone(), own.replace("127.0.0.1", "localhost")] {
-        browser.script("location.hash = arguments[0]; location.reload()", &[json!(base)]);
-        browser.until(
-            "the application is there",
-            SOON,
-            "return typeof attack === 'function' && location.hash !== ''",
-            &[],
-        );
-        let noted = browser.waiting_script("attack(arguments[0]).then(arguments[1])", &[json!(id)]);
-        for (name, outcome) in noted.as_object().expect("notes") {
-            let outcome = outcome.as_str().unwrap_or_default();
-            let harmless = outcome.starts_with("refused") || (name == "cookie" && !outcome.contains("wharf"));
-            assert!(harmless, "{base} {name}: {noted}");
-        }
-        assert!(noted.as_object().is_some_and(|noted| noted.len() == 9), "{noted}");
+        gets_nothing(&browser, &base, &id);
     }
     let sessions = launcher.http().get("/sessions?state=pending,running,ended").expect(200);
     let items = sessions["items"].as_array().map_or(&[][..], Vec::as_slice);

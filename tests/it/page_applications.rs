@@ -58,7 +58,7 @@ fn use_desktop(launcher: &Launcher, browser: &Browser, id: &str, name: &str) {
          const data = new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer);\
          return data.filter((one) => one === 0xffffffff).length !== arguments[0]";
     browser.until("the background's menu", SOON, menu, &[before]);
-    browser.picture(&format!("{name}-menu"));
+    looked_at(browser, &format!("{name}-menu"));
     browser.presses(&['\u{e009}', '\u{e00a}', '.']);
     let out = "return document.activeElement.dataset.key === 'tab-desktop'";
     browser.until("the keyboard leads out", SOON, out, &[]);

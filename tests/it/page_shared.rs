@@ -2,7 +2,6 @@
 //! application of that origin can try, and a notebook that works there.
 
 use std::fs;
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -117,21 +116,7 @@ fn scene(scheme: &str) -> Scene {
     let address = FarAddress::new();
     let home = Home::new();
     if scheme == "https" {
-        let (certificate, key) = (home.path().join("certificate.pem"), home.path().join("key.pem"));
-        let mut make = Command::new("openssl");
-        make.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
-            .args([
-                "-days",
-                "2",
-                "-subj",
-                "/CN=wharf",
-                "-addext",
-                &format!("subjectAltName=IP:{}", address.ip),
-            ])
-            .args(["-out".as_ref(), certificate.as_os_str(), "-keyout".as_ref(), key.as_os_str()]);
-        let made = make.output().expect("openssl is installed");
-        assert!(made.status.success(), "{made:?}");
-        let toml = format!("[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n");
+        let toml = home.certificate(&format!("IP:{}", address.ip));
         fs::write(home.config(), toml).expect("our own directory takes files");
     }
     let port = application::page(HOSTILE);

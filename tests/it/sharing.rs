@@ -157,9 +157,9 @@ fn a_link_that_is_withdrawn_cuts_who_came_by_it_within_a_second() {
     let guest = scene.launcher.tcp(redeemed["token"].as_str());
     assert_eq!(guest.get("/login").expect(200)["session_id"], scene.id.as_str());
     let access = guest.get(&scene.path("/access")).expect(200);
-    assert_eq!(access, json!({"own": false, "role": "view", "exec": false}));
+    assert_eq!(access, json!({"own": false, "role": "view", "exec": false, "terminal": true}));
     let owned = scene.launcher.http().get(&scene.path("/access")).expect(200);
-    assert_eq!(owned, json!({"own": true, "role": "control", "exec": true}));
+    assert_eq!(owned, json!({"own": true, "role": "control", "exec": true, "terminal": true}));
     let mut terminal = WebSocket::open(&guest, &scene.path("/attach")).expect("an upgrade");
     let mut events = wharf_tests::events::Events::open(&guest, None);
     let share = share["id"].as_str().expect("an id");

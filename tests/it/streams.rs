@@ -245,8 +245,14 @@ fn a_viewer_that_does_not_read_is_dropped_and_stalls_nobody() {
     // Paced: who reads keeps up, who does not is more than 1 MiB behind in the end.
     reader.input(b"for i in $(seq 80); do head -c 50000 /dev/zero | tr '\\0' x; sleep 0.05; done; echo flood-$((1+1))-over\n");
     reader.read_until("flood-2-over", Duration::from_secs(40));
+    // It counts no more, and when it reads at last it is told why it was dropped.
+    until("it is out", SOON, || {
+        let session = launcher.session(&id);
+        Probe::when(session["connections"] == 1, (), || session.to_string())
+    });
     let end = stalled.finish(SOON);
-    assert!(matches!(end.closed, Some(1013) | None), "{:?}", end.closed);
+    assert_eq!(end.closed, Some(1013), "{:?}", end.controls);
+    assert!(end.stdout.len() < 2_000_000, "no more than was on its way: {}", end.stdout.len());
 }
 
 #[test]

@@ -77,6 +77,22 @@ impl Home {
         self.path().join("config/wharf/wharf.toml")
     }
 
+    /// A certificate that nobody has signed, for that name, and the `[tls]` that serves it.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[track_caller]
+    pub fn certificate(&self, name: &str) -> String {
+        let (certificate, key) = (self.path().join("certificate.pem"), self.path().join("key.pem"));
+        let mut make = Command::new("openssl");
+        make.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
+            .args(["-days", "2", "-subj", "/CN=wharf", "-addext", &format!("subjectAltName={name}")])
+            .args(["-out".as_ref(), certificate.as_os_str(), "-keyout".as_ref(), key.as_os_str()]);
+        let made = make.output().expect("openssl is installed");
+        assert!(made.status.success(), "{made:?}");
+        format!("[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n")
+    }
+
     /// `wharf` with these arguments and a cleared environment.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(program::wharf());

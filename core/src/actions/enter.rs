@@ -3,7 +3,7 @@
 use wharf_protocol::api::{Access, OpenStream, Role};
 use wharf_protocol::{ErrorCode, Problem, SessionId};
 
-use super::{Target, ended, terminating};
+use super::{Target, ended, forbidden, terminating};
 use crate::actor::{Actor, Verb};
 use crate::launcher::{Entry, Launcher};
 use crate::record::{LinkState, Stage};
@@ -47,6 +47,11 @@ impl Launcher {
             }
         };
         let guard = self.inner.streams.enter(id, by, verb, self.inner.clock.now());
+        // A share that was withdrawn just before its streams were cut did not find this one.
+        let (_, rights) = self.find(by, id, verb).await?;
+        if matches!(verb, Verb::Attach(_)) && rights.enter < Some(role) {
+            return Err(forbidden());
+        }
         Ok(Entry::new(self.inner.present(&view), by.user.clone(), role, view.record.tty, guard))
     }
 

@@ -12,6 +12,10 @@ use crate::random;
 use crate::state::Edit;
 use crate::store::{Change, TokenRecord};
 
+/// Most tokens that one link has made and that are good: whoever has it could fill the datastore, and every request looks
+/// through all tokens.
+const MOST_GUESTS: usize = 1000;
+
 fn shown(share: &SnapshotShare) -> Share {
     Share {
         id: share.id.clone(),
@@ -124,6 +128,14 @@ impl Launcher {
             Some((id.clone(), share.clone()))
         });
         let (session_id, share) = found.into_iter().next().ok_or_else(unknown)?;
+        let tokens = self.inner.store.tokens().await.map_err(|error| from_store(&error))?;
+        let mine = |by: &(SessionId, ShareId)| by.0 == session_id && by.1 == share.id;
+        if tokens.iter().filter(|token| token.share.as_ref().is_some_and(mine)).count() >= MOST_GUESTS {
+            let detail = "this link was opened too often";
+            return Err(
+                Problem::new(ErrorCode::RateLimited, detail).hint("the session's owner can make another one")
+            );
+        }
         let token = random::secret("whg");
         let record = TokenRecord {
             id: TokenId::from_random(random::id()),

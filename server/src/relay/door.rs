@@ -11,11 +11,12 @@ use wharf_protocol::{ErrorCode, Problem};
 use super::origin::Place;
 use super::{ENTER, see_other};
 use crate::App;
+use crate::guard::cookies;
 use crate::listen::Peer;
 use crate::problem::not_found;
 
-/// How every token of Wharf's begins: an application's own is another.
-const TOKEN: &str = "wht_";
+/// How the tokens of Wharf's begin: an application's own is another.
+const TOKENS: [&str; 3] = ["wht_", "whg_", "whp_"];
 
 /// Somebody who was let in.
 #[derive(Debug)]
@@ -117,7 +118,7 @@ pub(super) fn cookie(place: &Place, pass: &str) -> Result<HeaderValue, Problem> 
 async fn admit_pass(app: &App, place: &Place, headers: &HeaderMap) -> Result<Option<Passed>, Problem> {
     let wanted = cookie_name(place);
     let mut refused = None;
-    for pair in cookies(headers) {
+    for pair in cookies(headers).filter_map(|pair| std::str::from_utf8(pair).ok()) {
         let Some((_, pass)) = pair.split_once('=').filter(|(name, _)| *name == wanted) else { continue };
         match app.launcher.admit_pass(pass, &place.session, &place.endpoint).await {
             Ok(passed) => return Ok(Some(passed)),
@@ -127,42 +128,40 @@ async fn admit_pass(app: &App, place: &Place, headers: &HeaderMap) -> Result<Opt
     refused.map_or(Ok(None), Err)
 }
 
-fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .map(str::trim)
-        .filter(|pair| !pair.is_empty())
+/// Wharf's own token in a header, if it is one.
+fn token(value: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    let own = |token: &&str| TOKENS.iter().any(|begin| token.starts_with(begin));
+    Some(token.trim()).filter(|_| scheme.eq_ignore_ascii_case("bearer")).filter(own)
 }
 
-/// Wharf's own token, when the request carries one.
-fn token(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = text(headers, "authorization")?.split_once(' ')?;
-    Some(token.trim()).filter(|token| scheme.eq_ignore_ascii_case("bearer") && token.starts_with(TOKEN))
-}
-
-/// Takes Wharf's own cookies and token out of a request: they are none of the application's business.
+/// Takes Wharf's own cookies and tokens out of a request: they are none of the application's business.
 pub(super) fn forget(headers: &mut HeaderMap) {
-    if token(headers).is_some() {
-        headers.remove(AUTHORIZATION);
+    let others = |value: &&HeaderValue| token(value).is_none();
+    let others: Vec<HeaderValue> = headers.get_all(AUTHORIZATION).iter().filter(others).cloned().collect();
+    headers.remove(AUTHORIZATION);
+    for value in others {
+        headers.append(AUTHORIZATION, value);
     }
-    let kept: Vec<&str> = cookies(headers)
-        .filter(|pair| !is_own_cookie(pair.split_once('=').map_or(*pair, |(name, _)| name)))
-        .collect();
-    let kept = HeaderValue::from_str(&kept.join("; ")).ok().filter(|kept| !kept.is_empty());
+    let own = |pair: &&[u8]| pair.split(|byte| *byte == b'=').next().is_some_and(is_own_name);
+    let kept = cookies(headers).filter(|pair| !own(pair)).collect::<Vec<_>>().join(&b"; "[..]);
     headers.remove(COOKIE);
-    if let Some(kept) = kept {
+    if !kept.is_empty()
+        && let Ok(kept) = HeaderValue::from_bytes(&kept)
+    {
         headers.insert(COOKIE, kept);
     }
+}
+
+fn is_own_name(name: &[u8]) -> bool {
+    std::str::from_utf8(name).is_ok_and(is_own_cookie)
 }
 
 /// Lets somebody in, and takes the credential out of the request.
 pub(super) async fn admit(app: &App, place: &Place, request: &mut Parts) -> Result<Admitted, Problem> {
     let peer = request.extensions.get::<Peer>().copied();
     let headers = &request.headers;
-    let admitted = if let Some(token) = token(headers) {
+    let admitted = if let Some(token) = headers.get_all(AUTHORIZATION).iter().find_map(token) {
         Admitted { actor: app.launcher.authenticate(token).await?, renewed: None }
     } else if let Some(passed) = admit_pass(app, place, headers).await? {
         let renewed = passed.renew.then(|| app.launcher.pass(&passed.actor, &place.session, &place.endpoint));

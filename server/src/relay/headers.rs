@@ -179,7 +179,9 @@ fn confined(cookie: &HeaderValue, place: &Place) -> Option<HeaderValue> {
     let text = std::str::from_utf8(cookie.as_bytes()).ok()?;
     let mut parts = text.split(';');
     let pair = parts.next()?;
-    if is_own_cookie(pair.split_once('=').map_or(pair, |(name, _)| name)) {
+    // One without a name is sent back as its value alone, which may look like a pair.
+    let sent = pair.trim().trim_start_matches(['=', ' ', '\t']);
+    if is_own_cookie(sent.split_once('=').map_or(sent, |(name, _)| name)) {
         return None;
     }
     let mut kept = vec![pair.to_owned()];

@@ -25,6 +25,7 @@ use wharf_core::actor::Verb;
 use wharf_protocol::{Problem, SessionId};
 
 use crate::App;
+use crate::guard::check_head;
 use crate::problem::{Refused, not_found};
 
 use origin::Place;
@@ -63,6 +64,7 @@ pub(crate) async fn by_host(State(app): State<App>, request: Request, next: Next
 
 async fn serve(app: &App, place: Place, request: Request) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
+    check_head(&parts)?;
     door::check_page(&place, &parts)?;
     if parts.uri.path().starts_with(OWN) {
         return door::enter(app, &place, &parts).await;

@@ -25,7 +25,7 @@ fn keep(app: &App, peer: Peer, headers: &HeaderMap, token: &str, until: Option<T
     let left = until.map_or(LONGEST, |until| (until.millis() - SystemClock.now().millis()) / 1000);
     let age = if token.is_empty() { 0 } else { left.clamp(0, LONGEST) };
     let secure = if base(app, peer, headers).starts_with("https") { "; Secure" } else { "" };
-    let name = cookie_name(headers);
+    let name = cookie_name(app, headers);
     format!("{name}={token}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}")
 }
 
@@ -91,7 +91,7 @@ pub(super) async fn signed_in(
 ) -> Result<Json<SignedIn>, Refused> {
     query.finish()?;
     let actor = caller.actor()?;
-    Ok(Json(match bearer(&headers).or_else(|| cookie(&headers)) {
+    Ok(Json(match bearer(&headers).or_else(|| cookie(&app, &headers)) {
         Some(token) if actor.token.is_some() => app.launcher.signed_in(token).await?,
         _ => app.launcher.signed_in_as(actor),
     }))
@@ -106,7 +106,7 @@ pub(super) async fn sign_out(
     query: Query,
 ) -> Result<Response, Refused> {
     query.finish()?;
-    if let Some(token) = bearer(&headers).or_else(|| cookie(&headers)) {
+    if let Some(token) = bearer(&headers).or_else(|| cookie(&app, &headers)) {
         app.launcher.sign_out(token).await?;
     }
     let forget = [(header::SET_COOKIE, keep(&app, peer, &headers, "", None))];

@@ -2,19 +2,21 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use wharf_core::backend::{Backend, HostModule};
-use wharf_core::clock::{Clock as _, SystemClock};
+use wharf_core::clock::{Clock, SystemClock};
 use wharf_core::hook::{
     Hook, HookAnswer, HookCall, HookError, HookErrorKind, HookRun, HookRuntime, Submitted, User,
 };
 use wharf_core::template::{Access, Catalog, CommandRule, Entry, Template};
 use wharf_core::testing::memory::MemoryStore;
 use wharf_core::{Launcher, Parts};
+use wharf_protocol::Time;
 use wharf_protocol::api::Trace;
 use wharf_protocol::template::TemplateState;
 use wharf_server::{Server, ServerConfig};
@@ -128,6 +130,16 @@ fn template() -> Template {
     }
 }
 
+/// The time of day, moved on by the test.
+#[derive(Debug, Default)]
+pub struct MovedClock(AtomicU64);
+
+impl Clock for MovedClock {
+    fn now(&self) -> Time {
+        SystemClock.now().after(Duration::from_secs(self.0.load(Ordering::Relaxed)))
+    }
+}
+
 /// A launcher that serves. Dropping it ends it.
 #[derive(Debug)]
 pub struct Running {
@@ -135,6 +147,7 @@ pub struct Running {
     pub launcher: Launcher,
     pub at: SocketAddr,
     pub full: String,
+    clock: Arc<MovedClock>,
     stop: CancellationToken,
 }
 
@@ -158,6 +171,7 @@ impl Running {
         .unwrap();
         let address = server.addresses().remove(0);
         let at = address.strip_prefix("http://").unwrap().parse().unwrap();
+        let clock = Arc::<MovedClock>::default();
         let owner =
             User { name: "alice".to_owned(), uid: 1000, gid: 1000, home: "/".to_owned(), groups: Vec::new() };
         let launcher = Launcher::open(Parts {
@@ -177,7 +191,7 @@ impl Running {
                 template: Some(Arc::new(template())),
             })),
             backends: vec![Arc::new(Nodes)],
-            clock: Arc::new(SystemClock),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
             monitor: "/nowhere/wharf-monitor".into(),
             addresses: vec![address],
             settings: Default::default(),
@@ -186,9 +200,14 @@ impl Running {
         .unwrap();
         let stop = CancellationToken::new();
         tokio::spawn(server.run(launcher.clone(), stop.clone()));
-        let mut running = Self { dir, launcher, at, full: String::new(), stop };
+        let mut running = Self { dir, launcher, at, full: String::new(), clock, stop };
         running.full = running.token(json!({"scope": "full"})).await;
         running
+    }
+
+    /// So many seconds pass at once.
+    pub fn pass(&self, seconds: u64) {
+        self.clock.0.fetch_add(seconds, Ordering::Relaxed);
     }
 
     /// Makes a token as the owner.

@@ -10,6 +10,7 @@ mod events;
 mod gateway;
 mod http;
 mod launcher;
+mod lives;
 mod monitor;
 mod refusals;
 mod streams;

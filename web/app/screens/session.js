@@ -155,6 +155,8 @@ export function show(main, parts, viewer) {
       scene.missed = problem.status !== 404;
     }
   };
+  if (scene.session) header();
+  else body.append(h("p", { class: "quiet" }, "Reading…"));
   live.addEventListener("change", update);
   live.addEventListener("gone", gone);
   const tick = setInterval(update, TICK);

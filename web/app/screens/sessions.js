@@ -40,6 +40,7 @@ const newest = (a, b) => b.created_at.localeCompare(a.created_at);
 
 function empty(ended, viewer) {
   if (live.state === "connecting") return h("p", { class: "quiet" }, "Reading…");
+  if (live.state === "lost") return h("p", { class: "empty" }, "What there is can be read when the launcher answers.");
   if (ended) return h("p", { class: "empty" }, "Nothing has ended lately.");
   return h(
     "div",
@@ -103,16 +104,34 @@ export function show(main, parts, viewer) {
   search.addEventListener("input", update);
   live.addEventListener("change", update);
   const tick = setInterval(update, TICK);
-  if (ended) {
+  let away = false;
+  const readPast = () => {
+    const failed = (problem) => {
+      away = true;
+      if (live.state === "live") tell(problem);
+    };
     all("/sessions?state=ended", 500).then((items) => {
       past = items;
       update();
-    }, tell);
+    }, failed);
+  };
+  // What could not be read while the launcher was away is read when it is back.
+  const back = () => {
+    if (live.state === "lost") away = true;
+    else if (away && live.state === "live") {
+      away = false;
+      readPast();
+    }
+  };
+  if (ended) {
+    live.addEventListener("change", back);
+    readPast();
   }
   update();
   return {
     stop: () => {
       live.removeEventListener("change", update);
+      live.removeEventListener("change", back);
       clearInterval(tick);
     },
   };

@@ -68,7 +68,9 @@ export function show(body, scene) {
     );
   };
 
-  body.append(own ? form(scene, readShares) : "", h("h2", {}, "Shared with"), shares, own && h("h2", {}, "In it now"), own && people);
+  if (own) body.append(form(scene, readShares));
+  body.append(h("h2", {}, "Shared with"), shares);
+  if (own) body.append(h("h2", {}, "In it now"), people);
   readShares().catch(tell);
   const update = () => {
     if (!own || scene.session.connections === connections) return;

@@ -10,6 +10,13 @@ import { field } from "./field.js";
 const PAUSE = 400;
 
 export function show(main, parts, viewer) {
+  if (viewer.scope !== "full") {
+    main.append(
+      h("h1", {}, "Start a session"),
+      h("div", { class: "empty", role: "alert" }, h("p", {}, viewer.scope === "read" ? "Your sign-in only reads: it starts nothing." : "Guests enter what is shared with them, and start nothing."), h("a", { class: "button", href: "#/" }, "All sessions")),
+    );
+    return {};
+  }
   const name = parts[1];
   let stopped = false;
   let lost = false;

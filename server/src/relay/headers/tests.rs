@@ -101,7 +101,14 @@ fn cookies_stay_within_the_application() {
         seen("a=b; Domain=localhost; Path=/x; HttpOnly; max-age=3", "").as_deref(),
         Some("a=b; Path=/x; HttpOnly; max-age=3")
     );
-    for own in ["wharf=x", "wharf-app=x; Path=/", "__Host-wharf-app=x; Secure", " wharf =x"] {
+    for own in [
+        "wharf=x",
+        "wharf-app=x; Path=/",
+        "__Host-wharf-app=x; Secure",
+        " wharf =x",
+        "=wharf-app=x",
+        " = wharf=x",
+    ] {
         assert_eq!(seen(own, ""), None, "{own}");
     }
     assert_eq!(seen("a=b; path=/", "/s/id/web").as_deref(), Some("a=b; Path=/s/id/web/"));
