@@ -119,5 +119,6 @@ fn main() -> ExitCode {
 pub(crate) fn say(text: &str) {
     use std::io::Write as _;
     let plain: String = text.chars().map(|sign| if sign.is_control() { '\u{fffd}' } else { sign }).collect();
-    let _ = writeln!(std::io::stderr(), "wharf-monitor: {plain}");
+    // In one piece: what keeps logs may take each piece for a line.
+    let _ = std::io::stderr().write_all(format!("wharf-monitor: {plain}\n").as_bytes());
 }

@@ -26,6 +26,7 @@ macro_rules! everywhere {
 }
 
 everywhere! {
+    an_image_with_instructions_of_its_own_runs_the_sessions_command,
     a_container_lives_through_every_action_without_any_network,
     a_terminal_in_a_container_is_attached_to,
     a_container_has_no_rights_and_the_limits_that_were_asked_for,
@@ -283,7 +284,7 @@ fn what_a_container_says_is_followed_while_pending_and_kept_when_its_monitor_nev
     await_no_container(engine);
     assert!(following.ends(SOON), "{}", following.seen());
     let said = launcher.http().get(&format!("/sessions/{id}/logs")).text();
-    assert!(said.contains("no launcher is reached"), "{said}");
+    assert!(said.starts_with("wharf-monitor: no launcher is reached"), "{said}");
     assert_eq!(following.seen(), said);
 }
 
@@ -352,4 +353,38 @@ fn a_container_removed_by_hand_has_vanished_and_one_out_of_memory_says_so(engine
     engine.run(&["rm", "-f", &id]).exits(0);
     let end = launcher.await_ended(&id, Duration::from_secs(30))["end"].clone();
     assert_eq!(end["cause"], "vanished", "{end}");
+}
+
+/// What an image says of itself is its own; what a session is, it cannot change.
+fn an_image_with_instructions_of_its_own_runs_the_sessions_command(engine: &dyn Engine) {
+    wharf_tests::dockerd::odd_image(
+        engine,
+        &[
+            "ENV PATH=/bin",
+            "ENV WHARF_SESSION_ID=forged",
+            "ENV WHARF_JOB_ID=forged",
+            "ENTRYPOINT [\"/bin/false\"]",
+            "CMD [\"--no\"]",
+            "USER other",
+            "WORKDIR /made/by the/image",
+            "VOLUME /run",
+            "EXPOSE 80",
+        ],
+    );
+    let launcher = launcher(engine);
+    let mut wanted =
+        body("docker", "odd", &["sh", "-c", "echo \"$0\"; pwd; exec sleep 1000", "words with  blanks"]);
+    wanted["name"] = json!("a name with  blanks");
+    wanted["tty"] = json!(false);
+    let id = launcher.start_session(&wanted);
+    launcher.await_connected(&id);
+    let script = "id -u; pwd; echo $WHARF_SESSION_ID; echo \"$WHARF_SESSION_NAME\"";
+    let seen = launcher.exec(&id, &["sh", "-c", script])["stdout"].clone();
+    assert_eq!(seen, format!("1234\n/made/by the/image\n{id}\na name with  blanks\n"));
+    assert_eq!(engine.property(&id, "{{index .Config.Labels \"io.wharf.session\"}}"), id);
+    assert_eq!(launcher.session(&id)["job"]["id"], id);
+    let logs = launcher.http().get(&format!("/sessions/{id}/logs")).text();
+    assert_eq!(logs, "words with  blanks\n/made/by the/image\n");
+    assert_eq!(launcher.terminate(&id, "15s")["end"]["stopped_by"], "signal");
+    await_no_container(engine);
 }

@@ -94,18 +94,49 @@ fn a_registry_that_fails_for_a_moment_is_asked_again_and_one_without_the_image_i
     }
     // A registry that is down is no fault of the template: others start.
     registry.kill9();
-    let ids: Vec<String> = (0..8).map(|_| launcher.start_session(&body("docker", &name))).collect();
-    for id in &ids {
-        launcher.await_session(id, "waits", SOON, |session| session["reason"]["code"] == "unavailable");
+    for template in ["docker", "scripts"] {
+        let ids: Vec<String> = (0..8).map(|_| launcher.start_session(&body(template, &name))).collect();
+        for id in &ids {
+            launcher.await_session(id, "waits", SOON, |session| {
+                session["reason"]["code"] == "unavailable" && told(session).contains("refused")
+            });
+        }
+        let id = launcher.start_session(&body(template, "busybox"));
+        launcher.await_connected(&id);
+        for id in &ids {
+            let end = launcher.terminate(id, "5s")["end"].clone();
+            assert_eq!(end["stopped_by"], "not_started", "{end}");
+        }
+        until("nothing is left of them", SOON, || {
+            let left = engine.containers();
+            Probe::when(left == [format!("{id} busybox running")], (), || format!("{left:?}"))
+        });
+        assert_eq!(launcher.terminate(&id, "15s")["end"]["cause"], "terminated");
     }
-    let id = launcher.start_session(&body("docker", "busybox"));
-    launcher.await_connected(&id);
-    for id in &ids {
-        let end = launcher.terminate(id, "5s")["end"].clone();
-        assert_eq!(end["stopped_by"], "not_started", "{end}");
-    }
-    until("nothing is left of them", SOON, || {
-        let left = engine.containers();
-        Probe::when(left == [format!("{id} busybox running")], (), || format!("{left:?}"))
+}
+
+#[test]
+fn an_engine_that_is_killed_in_the_middle_of_a_pull_starts_the_session_when_it_is_back() {
+    let mut engine = Dockerd::start();
+    engine.big_image("big", BYTES);
+    let registry = Registry::start();
+    let name = publish(&engine, &registry, "big");
+    let slow = Proxy::tcp(&registry.host());
+    slow.throttle(BYTES / 30);
+    let name = name.replace(&registry.host(), slow.address());
+    let launcher = launcher(&engine);
+    let id = launcher.start_session(&body("docker", &name));
+    launcher.await_session(&id, "is in the middle of it", SOON, |session| {
+        session["reason"]["message"].as_str().is_some_and(|told| told.contains(" MB"))
     });
+    engine.kill9();
+    launcher.await_session(&id, "waits for the engine", SOON, |session| {
+        session["state"] == "pending" && session["reason"]["code"] == "unavailable"
+    });
+    slow.throttle(0);
+    engine.restart();
+    let patience = Duration::from_secs(90);
+    launcher.await_session(&id, "runs", patience, |session| session["link"] == "connected");
+    assert_eq!(engine.containers().len(), 1);
+    assert_eq!(launcher.terminate(&id, "15s")["end"]["cause"], "terminated");
 }

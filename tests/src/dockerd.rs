@@ -239,6 +239,13 @@ pub(crate) fn import_usual(engine: &dyn Engine, place: &Path) {
     import(engine, place, "other", &["ENV PATH=/bin", "USER 1234"], busybox);
 }
 
+/// Makes the image `odd` of busybox, with these instructions of a Dockerfile.
+#[track_caller]
+pub fn odd_image(engine: &dyn Engine, changes: &[&str]) {
+    let place = tempfile::tempdir().expect("the system's temporary directory takes directories");
+    import(engine, place.path(), "odd", changes, busybox);
+}
+
 /// Makes an image of a directory, without any registry.
 #[track_caller]
 fn import(

@@ -217,8 +217,8 @@ impl HookLog {
                 self.place = Place::After(next);
                 tail_of(text.into_bytes(), tail)
             }
-            // Nothing is there yet, or it is a text without a place.
-            Logs::Text(text) if text.is_empty() && first => Vec::new(),
+            // Nothing is there, yet or for a moment: what was given is not begun anew.
+            Logs::Text(text) if text.is_empty() => Vec::new(),
             Logs::Text(text) => {
                 let text = text.into_bytes();
                 let new = match &self.place {
