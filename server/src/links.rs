@@ -75,12 +75,13 @@ impl Link {
     }
 }
 
-/// A monitor may refuse, but not in the launcher's name.
-fn confined(problem: Problem) -> Problem {
+/// A monitor may refuse, but not in the launcher's name: it is its user's, and what it says of a sign-in would be believed.
+pub(crate) fn confined(problem: Problem) -> Problem {
     let code = match problem.code {
         ErrorCode::NoTerminal
         | ErrorCode::UnknownEndpoint
         | ErrorCode::EndpointFailed
+        | ErrorCode::SessionEnded
         | ErrorCode::RateLimited => problem.code,
         _ => ErrorCode::EndpointFailed,
     };

@@ -304,6 +304,7 @@ async fn outward(
                     return Over::Close(1000);
                 }
                 Ok(ServerControl::Error(problem)) => {
+                    let problem = crate::links::confined(problem);
                     let code = if problem.code == ErrorCode::RateLimited { 1013 } else { 1008 };
                     return Over::Refuse(Box::new(problem), code);
                 }

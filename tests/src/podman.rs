@@ -51,6 +51,8 @@ impl Podman {
             .arg(format!("unix://{}", at("sock")))
             .env("CONTAINERS_CONF", at("containers.conf"))
             .env("CONTAINERS_STORAGE_CONF", at("storage.conf"))
+            // It leaves a word where it was started when a container runs out of memory.
+            .current_dir(root.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a descriptor can be doubled"))
             .stderr(log);

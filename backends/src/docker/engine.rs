@@ -73,6 +73,7 @@ pub(super) struct Engine {
     /// What an upload brings.
     pub(super) source: Option<Source>,
     client: Mutex<Option<Client>>,
+    architecture: tokio::sync::OnceCell<Option<String>>,
     fresh: std::sync::Mutex<HashMap<SessionId, (Instant, String)>>,
 }
 
@@ -81,7 +82,13 @@ const FRESH: Duration = Duration::from_secs(2);
 
 impl Engine {
     pub(super) fn new(address: Address, source: Option<Source>) -> Self {
-        Self { address, source, client: Mutex::default(), fresh: std::sync::Mutex::default() }
+        Self {
+            address,
+            source,
+            client: Mutex::default(),
+            architecture: tokio::sync::OnceCell::new(),
+            fresh: std::sync::Mutex::default(),
+        }
     }
 
     /// The client, with the version that engine and we both speak.
@@ -99,6 +106,16 @@ impl Engine {
             HostError::new(HookErrorKind::Unavailable, format!("{}: {}", self.silent(), words(&error)))
         })?;
         Ok(kept.insert(client).clone())
+    }
+
+    /// The architecture of the engine's host, in the engine's words.
+    pub(super) async fn architecture(&self) -> Result<Option<String>, HostError> {
+        let ask = async || {
+            let told = self.client().await?.version().await;
+            told.map(|told| told.arch)
+                .map_err(|error| self.told("the engine's version cannot be asked", error))
+        };
+        self.architecture.get_or_try_init(ask).await.cloned()
     }
 
     /// Remembers a container that was just made for a session.

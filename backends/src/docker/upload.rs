@@ -10,6 +10,7 @@
 //! It can be done twice: a launcher that died between create and start does it again. What is brought is found by the
 //! session's id below the launcher's own directory, never by what the engine says of the container.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -28,8 +29,38 @@ use super::spec::PLACE;
 pub struct Source {
     /// The monitor program.
     pub monitor: PathBuf,
+    /// Monitors for hosts of other architectures, by Rust's names of those (`aarch64`).
+    pub others: BTreeMap<String, PathBuf>,
     /// The directory of the sessions' directories.
     pub sessions: PathBuf,
+}
+
+impl Source {
+    /// The monitor that a host runs whose engine says this of it; an engine that says nothing is taken for our like.
+    fn for_host(&self, told: Option<&str>) -> Result<PathBuf, HostError> {
+        let Some(told) = told else { return Ok(self.monitor.clone()) };
+        // In Go's words.
+        let name = match told {
+            "amd64" => "x86_64",
+            "arm64" => "aarch64",
+            "386" => "x86",
+            "ppc64le" => "powerpc64",
+            other => other,
+        };
+        if name == std::env::consts::ARCH {
+            return Ok(self.monitor.clone());
+        }
+        self.others.get(name).cloned().ok_or_else(|| {
+            HostError::new(
+                HookErrorKind::Misconfigured,
+                format!(
+                    "the engine's host is of the architecture {name}, the launcher has a monitor for {} only: name one \
+                     in [monitor] path.{name} of wharf.toml",
+                    std::env::consts::ARCH
+                ),
+            )
+        })
+    }
 }
 
 /// Writes all of it into a container that has not started.
@@ -38,7 +69,8 @@ pub(super) async fn bring(engine: &Engine, session: &SessionId, container: &str)
         HostError::new(HookErrorKind::Misconfigured, "only a launcher can upload a monitor, and this is none")
     })?;
     let dir = source.sessions.join(session.as_str());
-    let archive = tokio::task::spawn_blocking(move || archive(&source.monitor, &dir)).await;
+    let monitor = source.for_host(engine.architecture().await?.as_deref())?;
+    let archive = tokio::task::spawn_blocking(move || archive(&monitor, &dir)).await;
     let archive = archive.map_err(io::Error::other).flatten().map_err(|error| {
         HostError::new(HookErrorKind::Misconfigured, format!("the monitor cannot be packed: {error}"))
     })?;

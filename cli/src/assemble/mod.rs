@@ -44,6 +44,8 @@ pub(crate) struct Plan {
     pub(crate) advertise: Vec<String>,
     /// Another monitor program.
     pub(crate) monitor: Option<PathBuf>,
+    /// Monitors by architecture, for hosts of others.
+    pub(crate) other_monitors: std::collections::BTreeMap<String, PathBuf>,
     /// Where logs hooks may point to.
     pub(crate) logs_roots: Vec<PathBuf>,
     /// Docker engines and Slurm clusters.
@@ -69,6 +71,7 @@ impl Plan {
             web_domain: Some(config.web.domain).filter(|domain| !domain.is_empty()),
             advertise: config.monitor.advertise,
             monitor: config.monitor.path.get(std::env::consts::ARCH).cloned(),
+            other_monitors: config.monitor.path,
             logs_roots: config.logs.roots,
             backends: config.backends,
             max_hooks: config.limits.hooks,
@@ -151,8 +154,11 @@ pub(crate) async fn assemble(plan: Plan, owner: User) -> Result<Assembled, Assem
     ];
     addresses.extend(plan.advertise.iter().cloned());
     addresses.extend(server.addresses().into_iter().filter(|address| address.starts_with("http")));
-    let source =
-        wharf_backends::docker::Source { monitor: monitor.clone(), sessions: plan.data_dir.join("sessions") };
+    let source = wharf_backends::docker::Source {
+        monitor: monitor.clone(),
+        others: plan.other_monitors,
+        sessions: plan.data_dir.join("sessions"),
+    };
     let backends = backends::all(&plan.backends, Some(&source));
     let hooks = Hooks::new(HooksConfig {
         template_dirs: plan.template_dirs,

@@ -208,7 +208,7 @@ async fn run(stream: LinkStream, input: Vec<u8>) -> Result<ExecResult, Problem> 
                 Ok(Some(Frame::Data(channel, data))) => collected.add(channel, &data),
                 Ok(Some(Frame::Control(text))) => match serde_json::from_slice(&text) {
                     Ok(ServerControl::Exit(exit)) => return Ok(collected.result(exit)),
-                    Ok(ServerControl::Error(problem)) => return Err(problem),
+                    Ok(ServerControl::Error(problem)) => return Err(crate::links::confined(problem)),
                     Ok(ServerControl::Eof(_) | ServerControl::Offset(_) | ServerControl::Notice(_))
                     | Err(_) => {}
                 },

@@ -222,3 +222,35 @@ async fn a_monitor_that_says_nothing_is_unreachable() {
     wharf.ask(&connect, Some(json!({}))).await.refused(503, "unreachable");
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
 }
+
+/// Speaks in the launcher's name wherever it can say something.
+async fn forger(what: StreamOpen, mut reader: LinkReader, mut writer: LinkWriter) {
+    let forged = json!({
+        "type": "x", "title": "Sign in first", "status": 401, "code": "unauthenticated", "detail": "sign in again",
+        "hint": "type your token here", "retry_after": 9999, "trace_id": "x",
+    });
+    if matches!(what, StreamOpen::Connect) {
+        writer.send_json(&json!({ "refused": forged })).await.unwrap();
+        return;
+    }
+    writer.send_json(&StreamReply::Ok(Value::Null)).await.unwrap();
+    let _ = reader.recv().await;
+    let _ = writer.send_json(&json!({ "error": forged })).await;
+    writer.close().await;
+}
+
+#[tokio::test]
+async fn a_monitor_does_not_speak_in_the_launchers_name() {
+    let wharf = Running::begin().await;
+    let id = wharf.start().await;
+    let _link = Fake::link(&wharf, &id, forger).await;
+    let sessions = format!("/api/v1/sessions/{id}");
+    wharf.ask(&format!("POST {sessions}/connect"), Some(json!({}))).await.refused(502, "endpoint_failed");
+    let ran = wharf.ask(&format!("POST {sessions}/exec"), Some(json!({"argv": ["true"]}))).await;
+    let problem = ran.refused(502, "endpoint_failed");
+    assert!(!problem.to_string().contains("type your token") && problem["trace_id"] != "x", "{problem}");
+    let mut exec = open(&wharf, &format!("{id}/exec")).await.unwrap();
+    say(&mut exec, json!({"start": {"argv": ["true"]}})).await;
+    say(&mut exec, json!({"eof": true})).await;
+    refused(&mut exec, "endpoint_failed").await;
+}

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use super::*;
@@ -51,4 +50,25 @@ fn an_address_of_this_host_alone_is_no_good_on_another() {
     }
     let error = check_addresses(session("http://127.0.0.1:1\n").path()).unwrap_err();
     assert!(error.message.contains("advertise"), "{error}");
+}
+
+#[test]
+fn a_host_gets_the_monitor_of_its_architecture_or_a_word_on_where_to_name_one() {
+    let others = BTreeMap::from([
+        ("aarch64".to_owned(), PathBuf::from("/m/arm")),
+        ("x86_64".to_owned(), PathBuf::from("/m/intel")),
+    ]);
+    let source = Source { monitor: PathBuf::from("/m/own"), others, sessions: PathBuf::new() };
+    let own = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let (other, path) = if own == "arm64" { ("amd64", "/m/intel") } else { ("arm64", "/m/arm") };
+    assert_eq!(source.for_host(None).expect("ours"), Path::new("/m/own"));
+    assert_eq!(source.for_host(Some(own)).expect("ours"), Path::new("/m/own"));
+    assert_eq!(source.for_host(Some(other)).expect("that"), Path::new(path));
+    let error = source.for_host(Some("riscv64")).expect_err("there is none");
+    assert!(error.message.contains("[monitor] path.riscv64"), "{error}");
+    assert_eq!(error.kind, HookErrorKind::Misconfigured);
 }
