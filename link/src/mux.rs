@@ -11,10 +11,14 @@ use serde::de::DeserializeOwned;
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::codec::{FramedRead, FramedWrite};
-use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _, TokioAsyncReadCompatExt as _};
+use tokio_util::compat::TokioAsyncReadCompatExt as _;
 use tokio_util::sync::CancellationToken;
 use wharf_protocol::monitor::StreamOpen;
 use yamux::{Config, Connection, Mode};
+
+mod raw;
+
+use raw::Raw;
 
 use crate::frame::{Codec, Frame, FrameError};
 use crate::ws::Transport;
@@ -112,7 +116,7 @@ impl Opener {
             stream = answer => stream.map_err(|_| LinkError::Gone)?,
             () = self.close.cancelled() => return Err(LinkError::Gone),
         };
-        let mut stream = LinkStream::new(stream, Some(slot));
+        let mut stream = LinkStream::new(stream, &self.close, Some(slot));
         stream.writer.send_json(what).await?;
         Ok(stream)
     }
@@ -183,7 +187,7 @@ pub fn monitor(io: impl Transport) -> Acceptor {
 impl Acceptor {
     /// The next stream; `None` when the link is gone. Its first frame is still to be read: [`LinkReader::recv_json`].
     pub async fn accept(&mut self) -> Option<LinkStream> {
-        self.streams.recv().await.map(|stream| LinkStream::new(stream, None))
+        self.streams.recv().await.map(|stream| LinkStream::new(stream, &self.close, None))
     }
 
     /// What ends the link when cancelled, and is cancelled when it is gone.
@@ -197,8 +201,6 @@ impl Drop for Acceptor {
         self.close.cancel();
     }
 }
-
-type Raw = Compat<yamux::Stream>;
 
 /// One stream of a link.
 #[derive(Debug)]
@@ -223,8 +225,8 @@ pub struct LinkWriter {
 }
 
 impl LinkStream {
-    fn new(stream: yamux::Stream, slot: Option<Slot>) -> Self {
-        let (read, write) = tokio::io::split(stream.compat());
+    fn new(stream: yamux::Stream, close: &CancellationToken, slot: Option<Slot>) -> Self {
+        let (read, write) = tokio::io::split(Raw::new(stream, close));
         Self {
             reader: LinkReader { frames: FramedRead::new(read, Codec), _slot: slot },
             writer: LinkWriter { frames: FramedWrite::new(write, Codec) },

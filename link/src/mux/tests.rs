@@ -106,6 +106,42 @@ async fn a_closed_link_is_gone_for_both() {
     .await;
 }
 
+/// Nobody waits on a link that was hung up on, whichever side did it and whatever for.
+#[tokio::test]
+async fn who_waits_on_a_stream_hears_that_its_link_is_gone() {
+    for by_launcher in [true, false] {
+        let (opener, mut acceptor) = pair();
+        let mut waiting = Vec::new();
+        for reads in [true, false] {
+            let launchers = within(opener.open(&StreamOpen::Connect)).await.unwrap();
+            let mut monitors = within(acceptor.accept()).await.unwrap();
+            let _: StreamOpen = within(monitors.reader.recv_json()).await.unwrap();
+            for mut stream in [launchers, monitors] {
+                waiting.push(tokio::spawn(async move {
+                    let data = Bytes::from(vec![0; 64 << 10]);
+                    if reads {
+                        // Nobody writes, so that it waits for a word.
+                        drop(stream.reader.recv().await);
+                    } else {
+                        // Nobody reads, so that it waits for credit.
+                        while stream.writer.send(Frame::Data(Channel::Stdin, data.clone())).await.is_ok() {}
+                    }
+                }));
+            }
+        }
+        // tidy: sleeps so that all of them wait; how long decides nothing.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if by_launcher {
+            opener.close();
+        } else {
+            drop(acceptor);
+        }
+        for waiting in waiting {
+            within(waiting).await.unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_stream_that_the_monitor_opens_ends_the_link() {
     let (here, there) = tokio::io::duplex(64 * 1024);
