@@ -91,6 +91,15 @@ pub struct TokenRecord {
     pub expires_at: Option<Time>,
 }
 
+/// How a token is looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenKey {
+    /// Its id.
+    Id(TokenId),
+    /// SHA-256 of its secret.
+    Hash([u8; 32]),
+}
+
 /// Which sessions, newest first (by `created_at`, then id, both descending).
 #[derive(Debug, Clone, Default)]
 pub struct ListQuery {
@@ -153,6 +162,8 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     async fn key(&self, owner: &str, key: &str) -> Result<Option<KeyRecord>, StoreError>;
     /// One hook run.
     async fn trace(&self, id: &str) -> Result<Option<Trace>, StoreError>;
+    /// One token, also one that has expired. What each request costs must not grow with their number.
+    async fn token(&self, key: TokenKey) -> Result<Option<TokenRecord>, StoreError>;
     /// All tokens, oldest first.
     async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError>;
     /// A small value of the launcher's own.

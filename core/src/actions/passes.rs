@@ -20,6 +20,7 @@ use super::from_store;
 use crate::actor::Actor;
 use crate::launcher::Launcher;
 use crate::random;
+use crate::store::TokenKey;
 
 /// How long a ticket is good.
 const TICKET: Duration = Duration::from_secs(60);
@@ -155,10 +156,9 @@ impl Launcher {
         let Some(token) = pass.token else {
             return Ok(Passed { actor: self.owner_actor(), renew });
         };
-        let tokens = self.inner.store.tokens().await.map_err(|error| from_store(&error))?;
-        let record = tokens
-            .into_iter()
-            .find(|record| record.id == token && record.expires_at.is_none_or(|until| now < until))
+        let found = self.inner.store.token(TokenKey::Id(token)).await.map_err(|error| from_store(&error))?;
+        let record = found
+            .filter(|record| record.expires_at.is_none_or(|until| now < until))
             .ok_or_else(|| unauthenticated("the token that this application was opened with is revoked"))?;
         Ok(Passed { actor: self.actor_of(record), renew })
     }

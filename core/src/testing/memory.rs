@@ -9,7 +9,7 @@ use wharf_protocol::api::{HistoryEntry, Trace};
 use wharf_protocol::{SessionId, State};
 
 use crate::record::{Record, Stage, Tombstone};
-use crate::store::{Change, KeyRecord, ListQuery, Live, Retention, Store, StoreError, TokenRecord};
+use crate::store::{Change, KeyRecord, ListQuery, Live, Retention, Store, StoreError, TokenKey, TokenRecord};
 
 #[derive(Debug, Default, Clone)]
 struct Data {
@@ -171,6 +171,14 @@ impl Store for MemoryStore {
 
     async fn trace(&self, id: &str) -> Result<Option<Trace>, StoreError> {
         Ok(self.data().traces.get(id).cloned())
+    }
+
+    async fn token(&self, key: TokenKey) -> Result<Option<TokenRecord>, StoreError> {
+        let is_meant = |token: &&TokenRecord| match &key {
+            TokenKey::Id(id) => token.id == *id,
+            TokenKey::Hash(hash) => token.hash == *hash,
+        };
+        Ok(self.data().tokens.iter().find(is_meant).cloned())
     }
 
     async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {

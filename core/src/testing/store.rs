@@ -14,7 +14,7 @@ use wharf_protocol::monitor::{Limits, OnOrphan};
 use wharf_protocol::{Dur, End, EndCause, Phase, SessionId, State, Time, TokenId};
 
 use crate::record::{Record, Rules, Stage, Tombstone};
-use crate::store::{Change, KeyRecord, ListQuery, Live, Store, StoreError, TokenRecord};
+use crate::store::{Change, KeyRecord, ListQuery, Live, Store, StoreError, TokenKey, TokenRecord};
 
 /// A record that is like no other of another number, made `number` milliseconds after 1970.
 pub fn record(number: u32) -> Record {
@@ -106,7 +106,7 @@ fn token(number: u8, at: i64) -> TokenRecord {
         user: "alice".to_owned(),
         scope: Scope::Read,
         share: None,
-        hash: [3; 32],
+        hash: [number ^ 3; 32],
         created_at: Time::from_millis(at),
         expires_at: None,
     }
@@ -375,6 +375,16 @@ async fn tokens_and_values_come_and_go(store: impl Store) {
     let first = TokenRecord { expires_at: Some(Time::from_millis(50)), ..token(1, 1) };
     store.commit(vec![Change::AddToken(first.clone())]).await.unwrap();
     assert_eq!(store.tokens().await.unwrap(), std::slice::from_ref(&first));
+    let second = token(2, 2);
+    store.commit(vec![Change::AddToken(second.clone())]).await.unwrap();
+    for token in [&first, &second] {
+        for key in [TokenKey::Id(token.id.clone()), TokenKey::Hash(token.hash)] {
+            assert_eq!(store.token(key).await.unwrap().as_ref(), Some(token));
+        }
+    }
+    assert_eq!(store.token(TokenKey::Hash([0; 32])).await.unwrap(), None);
+    store.commit(vec![Change::RevokeToken(second.id.clone())]).await.unwrap();
+    assert_eq!(store.token(TokenKey::Id(second.id)).await.unwrap(), None);
     store.commit(vec![Change::RevokeToken(first.id.clone())]).await.unwrap();
     store.commit(vec![Change::RevokeToken(first.id)]).await.unwrap();
     assert!(store.tokens().await.unwrap().is_empty());

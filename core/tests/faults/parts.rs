@@ -16,7 +16,9 @@ use wharf_core::hook::{
 };
 use wharf_core::link::ControlLink;
 use wharf_core::record::{Record, Tombstone};
-use wharf_core::store::{Change, KeyRecord, ListQuery, Live, Retention, Store, StoreError, TokenRecord};
+use wharf_core::store::{
+    Change, KeyRecord, ListQuery, Live, Retention, Store, StoreError, TokenKey, TokenRecord,
+};
 use wharf_core::template::{
     Access, Catalog, CommandRule, Entry, SessionRules, Template, TemplateLimits, Timeouts,
 };
@@ -310,6 +312,10 @@ impl Store for Datastore {
 
     async fn trace(&self, id: &str) -> Result<Option<Trace>, StoreError> {
         self.inner.trace(id).await
+    }
+
+    async fn token(&self, key: TokenKey) -> Result<Option<TokenRecord>, StoreError> {
+        self.inner.token(key).await
     }
 
     async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {

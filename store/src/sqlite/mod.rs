@@ -29,7 +29,9 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
 use wharf_core::record::{Record, Tombstone};
-use wharf_core::store::{Change, KeyRecord, ListQuery, Live, Retention, Store, StoreError, TokenRecord};
+use wharf_core::store::{
+    Change, KeyRecord, ListQuery, Live, Retention, Store, StoreError, TokenKey, TokenRecord,
+};
 use wharf_protocol::SessionId;
 use wharf_protocol::api::{HistoryEntry, Trace};
 
@@ -197,6 +199,10 @@ impl Store for SqliteStore {
     async fn trace(&self, id: &str) -> Result<Option<Trace>, StoreError> {
         let id = id.to_owned();
         self.read(move |db| read::trace(db, &id)).await
+    }
+
+    async fn token(&self, key: TokenKey) -> Result<Option<TokenRecord>, StoreError> {
+        self.read(move |db| read::token(db, &key)).await
     }
 
     async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {

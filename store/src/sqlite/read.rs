@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde::de::DeserializeOwned;
 use tracing::warn;
 use wharf_core::record::{Record, Tombstone};
-use wharf_core::store::{KeyRecord, ListQuery, Live, TokenRecord};
+use wharf_core::store::{KeyRecord, ListQuery, Live, TokenKey, TokenRecord};
 use wharf_protocol::api::{HistoryEntry, Trace};
 use wharf_protocol::{SessionId, State, Time};
 
@@ -156,6 +156,17 @@ pub(super) fn trace(db: &Connection, id: &str) -> rusqlite::Result<Option<Trace>
     db.prepare_cached("SELECT trace FROM traces WHERE id = ?1")?
         .query_row([id], |row| json(row, 0))
         .optional()
+}
+
+pub(super) const TOKEN_BY_ID: &str = "SELECT token FROM tokens WHERE id = ?1";
+pub(super) const TOKEN_BY_HASH: &str = "SELECT token FROM tokens WHERE json_extract(token, '$.hash') = ?1";
+
+pub(super) fn token(db: &Connection, key: &TokenKey) -> rusqlite::Result<Option<TokenRecord>> {
+    let (sql, key) = match key {
+        TokenKey::Id(id) => (TOKEN_BY_ID, id.to_string()),
+        TokenKey::Hash(hash) => (TOKEN_BY_HASH, serde_json::to_string(hash).unwrap_or_default()),
+    };
+    db.prepare_cached(sql)?.query_row([key], |row| json(row, 0)).optional()
 }
 
 pub(super) fn tokens(db: &Connection) -> rusqlite::Result<Vec<TokenRecord>> {

@@ -14,7 +14,8 @@ use super::{backup, refusal};
 pub(super) const APPLICATION: i32 = 0x5748_5246;
 
 /// What brings a database from version N to N + 1.
-pub(super) const MIGRATIONS: &[&str] = &["
+pub(super) const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE sessions (
         id TEXT NOT NULL PRIMARY KEY,
         rev INTEGER NOT NULL,
@@ -80,7 +81,12 @@ pub(super) const MIGRATIONS: &[&str] = &["
         name TEXT NOT NULL PRIMARY KEY,
         value TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    -- Each request of a bearer finds its token by this.
+    CREATE INDEX tokens_by_hash ON tokens (json_extract(token, '$.hash'));
+",
+];
 
 /// The version of a file.
 pub(super) fn version(db: &Connection, path: &Path) -> Result<u32, StoreError> {

@@ -189,6 +189,9 @@ async fn a_start_that_was_cut_off_leaves_nothing_in_the_way() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
+/// The version of today's files.
+const KNOWN: u32 = 2;
+
 #[test]
 fn a_newer_schema_is_refused_and_left_alone() {
     let (_dir, path) = place();
@@ -196,7 +199,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let before = fs::read(&path).unwrap();
     let refused = SqliteStore::open(&path).unwrap_err();
-    assert!(matches!(refused, StoreError::TooNew { found: 99, known: 1, .. }), "{refused}");
+    assert!(matches!(refused, StoreError::TooNew { found: 99, known: KNOWN, .. }), "{refused}");
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 
@@ -205,14 +208,15 @@ async fn a_migration_is_whole_and_leaves_a_copy() {
     let (_dir, path) = place();
     SqliteStore::open(&path).unwrap().commit(created(1)).await.unwrap();
     let mut db = open::writer(&path, Sharing::Shared).unwrap();
-    let broken = [schema::MIGRATIONS[0], "CREATE TABLE more (a TEXT); CREATE TABLE more (a TEXT);"];
+    let with = |more: &[&'static str]| [schema::MIGRATIONS, more].concat();
+    let broken = with(&["CREATE TABLE more (a TEXT); CREATE TABLE more (a TEXT);"]);
     assert!(schema::migrate(&mut db, &broken, &path).is_err());
-    assert_eq!(schema::version(&db, &path).unwrap(), 1);
+    assert_eq!(schema::version(&db, &path).unwrap(), KNOWN);
     assert!(db.prepare("SELECT * FROM more").is_err(), "nothing of it is there");
-    let good = [schema::MIGRATIONS[0], "CREATE TABLE more (a TEXT)", "INSERT INTO more VALUES ('x')"];
+    let good = with(&["CREATE TABLE more (a TEXT)", "INSERT INTO more VALUES ('x')"]);
     schema::migrate(&mut db, &good, &path).unwrap();
-    assert_eq!(schema::version(&db, &path).unwrap(), 3);
-    let copy = SqliteStore::open(&beside(&path, ".schema-1")).unwrap();
+    assert_eq!(schema::version(&db, &path).unwrap(), KNOWN + 2);
+    let copy = SqliteStore::open(&beside(&path, &format!(".schema-{KNOWN}"))).unwrap();
     assert_eq!(copy.live().await.unwrap().records.len(), 1);
 }
 
@@ -410,6 +414,27 @@ async fn a_panic_takes_the_datastore_from_nobody() {
     assert_eq!(store.live().await.unwrap().records.len(), 1);
 }
 
+/// How SQLite goes about a query with so many values.
+async fn plan(store: &SqliteStore, sql: String, values: usize) -> Vec<String> {
+    let explain = move |db: &Connection| {
+        let mut statement = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let values = rusqlite::params_from_iter(vec!["0"; values]);
+        let rows = statement.query_map(values, |row| row.get::<_, String>(3)).unwrap();
+        rows.map(Result::unwrap).collect::<Vec<_>>()
+    };
+    store.on_writer(explain).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_bearer_is_found_without_a_look_at_the_others() {
+    let (_dir, path) = place();
+    let store = SqliteStore::open(&path).unwrap();
+    for sql in [read::TOKEN_BY_ID, read::TOKEN_BY_HASH] {
+        let plan = plan(&store, sql.to_owned(), 1).await;
+        assert!(plan.iter().all(|step| step.starts_with("SEARCH")), "{sql}: {plan:?}");
+    }
+}
+
 #[tokio::test]
 async fn pages_come_from_an_index_in_its_order() {
     let (_dir, path) = place();
@@ -426,18 +451,7 @@ async fn pages_come_from_an_index_in_its_order() {
         ListQuery { name: Some("n".to_owned()), ..base },
     ] {
         let (sql, values) = read::list_sql(&query);
-        let count = values.len();
-        let plan = store
-            .on_writer(move |db| {
-                let mut statement = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-                let values = vec!["0"; count];
-                let rows = statement
-                    .query_map(rusqlite::params_from_iter(values), |row| row.get::<_, String>(3))
-                    .unwrap();
-                rows.map(Result::unwrap).collect::<Vec<_>>()
-            })
-            .await
-            .unwrap();
+        let plan = plan(&store, sql, values.len()).await;
         assert!(plan.iter().any(|step| step.contains("USING INDEX sessions_by_")), "{query:?}: {plan:?}");
         assert!(!plan.iter().any(|step| step.contains("ORDER BY")), "{query:?}: {plan:?}");
     }
