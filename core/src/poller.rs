@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-use wharf_protocol::{Phase, SessionId};
+use wharf_protocol::{JobState, Phase, SessionId};
 
 use crate::driver::Command;
 use crate::hook::{Hook, HookAnswer, JobReport};
@@ -112,6 +112,8 @@ fn rounds(
     for question in asked {
         questions.entry(question.record.template.clone()).or_default().push(question);
     }
+    // Of a template that cannot be used nobody is asked, and no other waits for its rounds.
+    questions.retain(|template, _| inner.template(template).is_some());
     let together = Together::of(&questions, rhythms);
     for (template, questions) in questions {
         let rhythm = rhythms.entry(template.clone()).or_default();
@@ -124,12 +126,14 @@ fn question(id: &SessionId, view: &View) -> Option<Question> {
     if !record.rules.status {
         return None;
     }
+    let job = record.job.as_ref()?;
     let seldom = match record.stage {
         Stage::Pending { phase: Phase::Submitted, .. } => false,
         Stage::Pending { .. } | Stage::Ended { .. } => return None,
+        // Its monitor is there, so that what the scheduler last said is old: the limit of the job, say, is not known yet.
+        Stage::Running { .. } if matches!(job.state, JobState::Queued | JobState::Starting) => false,
         Stage::Running { .. } => view.link == LinkState::Connected,
     };
-    let job = record.job.as_ref()?;
     Some(Question {
         session: id.clone(),
         job: job.id.clone(),
@@ -159,12 +163,16 @@ impl Together {
                 .extend(questions.iter().find(|one| !one.seldom).map(|one| one.record.backend.clone()));
         }
         for (template, questions) in questions {
-            let (Some(rhythm), Some(first)) = (rhythms.get(template), questions.first()) else { continue };
+            let Some(first) = questions.first() else { continue };
             let backend = &first.record.backend;
-            if rhythm.next.is_some_and(|at| now >= at) && questions.iter().any(|question| !question.seldom) {
+            let rhythm = rhythms.get(template);
+            let is_due = |at: Option<Instant>| at.is_none_or(|at| now >= at);
+            if is_due(rhythm.and_then(|rhythm| rhythm.next))
+                && questions.iter().any(|question| !question.seldom)
+            {
                 together.soon.insert(backend.clone());
             }
-            if rhythm.next_seldom.is_some_and(|at| now >= at) && !together.often.contains(backend) {
+            if is_due(rhythm.and_then(|rhythm| rhythm.next_seldom)) && !together.often.contains(backend) {
                 together.seldom.insert(backend.clone());
             }
         }
