@@ -107,7 +107,7 @@ async fn a_closed_link_is_gone_for_both() {
 }
 
 /// Nobody waits on a link that was hung up on, whichever side did it and whatever for.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn who_waits_on_a_stream_hears_that_its_link_is_gone() {
     for by_launcher in [true, false] {
         let (opener, mut acceptor) = pair();
@@ -129,7 +129,7 @@ async fn who_waits_on_a_stream_hears_that_its_link_is_gone() {
                 }));
             }
         }
-        // tidy: sleeps so that all of them wait; how long decides nothing.
+        // tidy: sleeps because the clock is paused: it goes on when all of them wait.
         tokio::time::sleep(Duration::from_millis(100)).await;
         if by_launcher {
             opener.close();
