@@ -90,9 +90,9 @@ fn over(mut connection: TcpStream) -> (String, Option<std::io::ErrorKind>) {
 #[test]
 fn what_breaks_off_does_not_look_as_if_it_had_ended() {
     let half = application::resets("half of it");
-    let page = application::resets("HTTP/1.0 200 OK\r\ncontent-type: text/plain\r\n\r\nhalf of it");
+    let page_port = application::resets("HTTP/1.0 200 OK\r\ncontent-type: text/plain\r\n\r\nhalf of it");
     let toml = format!(
-        "[connect.half]\nkind = \"tcp\"\nport = {half}\n[connect.page]\nkind = \"http\"\nport = {page}\n"
+        "[connect.half]\nkind = \"tcp\"\nport = {half}\n[connect.page]\nkind = \"http\"\nport = {page_port}\n"
     );
     let launcher = Launcher::with(&Template::working("plain").toml(&toml));
     let id = launcher.run_session("plain", &[]);
@@ -125,6 +125,8 @@ fn what_breaks_off_does_not_look_as_if_it_had_ended() {
         .with("host", &format!("page--{id}.localhost:{port}"));
     let mut body = page.stream("GET", "/");
     assert_eq!(body.read_some(SOON), b"half of it");
+    let mut beside = TcpStream::connect(("127.0.0.1", page_port)).expect("it listens");
+    beside.write_all(b"now").expect("it is taken");
     body.ends_broken(SOON);
 }
 

@@ -224,23 +224,35 @@ pub fn page(html: &'static str) -> u16 {
     port
 }
 
-/// A TCP server on loopback that says `said` to each connection and resets it when it is asked something more; its port.
+/// A TCP server on loopback that says `said` to each connection, or to the first request of it where that is an answer of
+/// HTTP, and resets it when anybody says `now`; its port.
 ///
 /// # Panics
 /// When no port can be had.
 pub fn resets(said: &'static str) -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
     let port = listener.local_addr().expect("an address").port();
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
+            let asked = std::sync::Arc::clone(&asked);
             std::thread::spawn(move || {
-                _ = stream.write_all(said.as_bytes());
-                let mut asked = Vec::new();
-                let mut bytes = [0; 4096];
-                while !asked.ends_with(b"now") && !asked.ends_with(b"\r\n\r\n") {
+                let before = asked.load(std::sync::atomic::Ordering::Relaxed);
+                _ = stream.set_read_timeout(Some(Duration::from_millis(20)));
+                let (mut heard, mut bytes) = (Vec::new(), [0; 4096]);
+                let mut unsaid = Some(said);
+                while asked.load(std::sync::atomic::Ordering::Relaxed) == before {
+                    let is_time = !said.starts_with("HTTP") || heard.ends_with(b"\r\n\r\n");
+                    if let Some(said) = unsaid.take_if(|_| is_time) {
+                        _ = stream.write_all(said.as_bytes());
+                    }
                     match stream.read(&mut bytes) {
-                        Ok(length @ 1..) => asked.extend_from_slice(&bytes[..length]),
+                        Ok(length @ 1..) => heard.extend_from_slice(&bytes[..length]),
+                        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                         _ => return,
+                    }
+                    if heard.ends_with(b"now") {
+                        asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     }
                 }
                 // Closed like this, a connection is reset and not ended.
