@@ -17,12 +17,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, error, info, warn};
-use wharf_protocol::monitor::{Incarnation, LauncherSays, LinkClaim, Resume, Welcome};
-use wharf_protocol::signed::Purpose;
+use wharf_protocol::monitor::{LauncherSays, LinkClaim, Welcome};
 use wharf_protocol::{SessionId, Time};
 
 use crate::changes::{history, purge_changes};
-use crate::fence::{Fence, fence};
 use crate::hook::{HookError, JobReport};
 use crate::inner::Inner;
 use crate::last_words;
@@ -35,6 +33,8 @@ use crate::requests;
 use crate::state::{Due, Effect, Event, Session, step};
 use crate::store::{Change, StoreError};
 use crate::telling;
+
+mod registration;
 
 /// Mail.
 #[derive(Debug)]
@@ -195,7 +195,7 @@ impl Driver {
 
     /// Leaves the registry; mail that came too late is dropped, and who waits for an answer looks again.
     fn close(mut self) {
-        self.inner.sessions.leave(self.id());
+        self.inner.sessions.leave(self.id(), &self.mail);
         self.inbox.close();
     }
 
@@ -401,79 +401,6 @@ impl Driver {
         let wait = at.since(self.inner.clock.now());
         self.dues.insert(due, Instant::now() + wait);
     }
-
-    async fn register(
-        &mut self,
-        claim: &LinkClaim,
-        link: Arc<dyn ControlLink>,
-    ) -> Result<(LinkId, Box<Welcome>), Refusal> {
-        let keys = self.inner.keys();
-        let resume: Option<Resume> =
-            claim.resume.as_deref().and_then(|token| keys.verify(Purpose::Resume, token));
-        let incarnation = match fence(&self.session.record, self.session.link, claim, resume.as_ref()) {
-            Fence::Serve(incarnation) => incarnation,
-            Fence::Over => {
-                return Err(Refusal::Over("the session is over, or a newer monitor serves it".to_owned()));
-            }
-            Fence::Busy => {
-                self.inner.ask_soon(&self.session.record.template, false);
-                let wait = Duration::from_secs(2);
-                return Err(Refusal::Later(wait, "another monitor is connected for this session".to_owned()));
-            }
-        };
-        let later = |_| Refusal::Later(Duration::from_secs(5), "the datastore takes no more".to_owned());
-        self.unstuck().await.map_err(later)?;
-        let old = self.link.take();
-        let serial = self.inner.next_serial();
-        let same = self.session.record.incarnation == Some(incarnation);
-        self.link = Some((serial, Arc::clone(&link)));
-        let event = Event::Registered { incarnation, job: claim.job_id.clone() };
-        let effects = match self.decide(&event, &[]).await {
-            Ok(effects) => effects,
-            Err(error) => {
-                self.link = old;
-                return Err(later(error));
-            }
-        };
-        if let Some((_, old)) = old {
-            if !same {
-                let message = "a newer monitor serves this session".to_owned();
-                old.say(LauncherSays::Refused { message, end: true, over: None, retry_after: None });
-            }
-            old.close();
-        }
-        let welcome = self.welcome(claim, incarnation, &effects);
-        // What the welcome says already need not be said again before it.
-        let rest = effects
-            .into_iter()
-            .filter(|effect| !matches!(effect, Effect::OrderEnd { .. } | Effect::PushSnapshot))
-            .collect();
-        self.act(rest);
-        Ok((LinkId { session: self.id().clone(), serial }, Box::new(welcome)))
-    }
-
-    fn welcome(&self, claim: &LinkClaim, incarnation: Incarnation, effects: &[Effect]) -> Welcome {
-        let keys = self.inner.keys();
-        let record = &self.session.record;
-        let end = effects.iter().find_map(|effect| match effect {
-            Effect::OrderEnd { grace } => Some(wharf_protocol::Dur(*grace)),
-            _ => None,
-        });
-        Welcome {
-            number: incarnation.number,
-            resume: keys.sign(
-                Purpose::Resume,
-                &Resume { id: record.id.clone(), incarnation, nonce: claim.nonce.clone() },
-            ),
-            snapshot: requests::snapshot(record, &keys),
-            credential: requests::credential(record, &keys, self.inner.clock.now()),
-            keys: keys.pins(),
-            proof: keys.sign_as_known(Purpose::Proof, &claim.nonce),
-            end,
-            node: self.inner.node.clone(),
-        }
-    }
-
     async fn purge(&mut self, silent: Option<u64>) -> Result<Purged, StoreError> {
         match &self.session.record.stage {
             Stage::Ended { .. } => return Ok(Purged::Ended),
@@ -499,7 +426,7 @@ impl Driver {
         if let Some((_, link)) = self.link.take() {
             link.close();
         }
-        self.inner.sessions.leave(self.id());
+        self.inner.sessions.leave(self.id(), &self.mail);
         self.inner.feed.publish(self.id(), None);
         self.publish.send_modify(|view| view.gone = true);
         debug!("its driver goes");

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use wharf_protocol::{SessionId, Time};
 
-use crate::driver::Command;
+use crate::driver::Mail;
 use crate::record::{LinkState, Record};
 
 /// What the outside sees of a live session.
@@ -30,7 +30,7 @@ pub(crate) struct View {
 /// A live session's mailbox and window.
 #[derive(Debug, Clone)]
 pub(crate) struct Handle {
-    pub(crate) mail: mpsc::UnboundedSender<Command>,
+    pub(crate) mail: Mail,
     pub(crate) view: watch::Receiver<View>,
 }
 
@@ -72,8 +72,12 @@ impl Registry {
         true
     }
 
-    pub(crate) fn leave(&self, id: &SessionId) {
+    /// Takes out the session of that driver; one that has come back meanwhile has another, and stays.
+    pub(crate) fn leave(&self, id: &SessionId, mail: &Mail) {
         let mut live = self.lock();
+        if !live.sessions.get(id).is_some_and(|entry| entry.handle.mail.same_channel(mail)) {
+            return;
+        }
         let Some(entry) = live.sessions.remove(id) else { return };
         if let Some(count) = live.of_template.get_mut(&entry.template) {
             *count -= 1;
@@ -102,3 +106,6 @@ impl Registry {
         self.lock().sessions.iter().map(|(id, entry)| (id, &entry.handle)).filter_map(look).collect()
     }
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;
