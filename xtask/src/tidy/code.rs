@@ -16,8 +16,7 @@ const MOST: usize = 800;
 /// Lines that need a reason.
 const LONG: usize = 500;
 /// Files that are longer than [`LONG`], and why they are not taken apart.
-const REASONS: &[(&str, &str)] =
-    &[("core/src/driver.rs", "one task drives one session: what comes in and in which order it is answered")];
+const REASONS: &[(&str, &str)] = &[];
 /// Names that say nothing about what a module is responsible for.
 const EMPTY_NAMES: [&str; 5] = ["utils", "helpers", "common", "manager", "types"];
 /// Where tests wait: polling to a deadline, and the pauses that choose when a fault strikes.
