@@ -116,6 +116,32 @@ fn a_registry_that_fails_for_a_moment_is_asked_again_and_one_without_the_image_i
 }
 
 #[test]
+fn an_image_that_is_removed_between_two_starts_is_brought_again() {
+    let engine = Dockerd::start();
+    let registry = Registry::start();
+    let name = publish(&engine, &registry, "other");
+    let launcher = launcher(&engine);
+    for _ in 0..3 {
+        let id = launcher.start_session(&body("docker", &name));
+        launcher.await_session(&id, "runs", SOON, |session| session["link"] == "connected");
+        assert_eq!(launcher.terminate(&id, "15s")["end"]["cause"], "terminated");
+        engine.run(&["rmi", "--force", &name]).exits(0);
+    }
+    // Where nobody has it any more, that is what is told.
+    let id = launcher.start_session(&body("docker", &name));
+    launcher.await_session(&id, "runs", SOON, |session| session["link"] == "connected");
+    assert_eq!(launcher.terminate(&id, "15s")["end"]["cause"], "terminated");
+    engine.run(&["rmi", "--force", &name]).exits(0);
+    drop(registry);
+    let id = launcher.start_session(&body("docker", &name));
+    let session = launcher.await_session(&id, "waits for the registry", SOON, |session| {
+        session["reason"]["message"].as_str().is_some_and(|told| told.contains("refused"))
+    });
+    assert_eq!(session["phase"], "recorded", "{session}");
+    assert_eq!(launcher.terminate(&id, "5s")["end"]["stopped_by"], "not_started");
+}
+
+#[test]
 fn an_engine_that_is_killed_in_the_middle_of_a_pull_starts_the_session_when_it_is_back() {
     let mut engine = Dockerd::start();
     engine.big_image("big", BYTES);

@@ -57,6 +57,11 @@ pub(super) async fn create(
         Err(error) => error,
     };
     let conflict = status(&error) == Some(409);
+    if is_without_image(&error) && engine.lost_image(&create.image) {
+        // Nothing was made, and the next attempt brings it. It says nothing about the engine, or about other images.
+        let message = format!("the image {} has just been removed: {}", create.image, words(&error));
+        return Err(HostError::new(HookErrorKind::RateLimited, message));
+    }
     let lost = status(&error).is_none_or(|status| status >= 500);
     let error = engine.told("the container was not created", error);
     if error.kind == HookErrorKind::Unavailable || !(conflict || lost) {
@@ -89,6 +94,11 @@ fn is_gone(error: &Error) -> bool {
         Some(500) => words(error).contains("no such container"),
         _ => false,
     }
+}
+
+/// Whether the engine has no such image. A missing network is told with the same status.
+fn is_without_image(error: &Error) -> bool {
+    status(error) == Some(404) && words(error).to_lowercase().contains("no such image")
 }
 
 fn is_of(found: &ContainerInspectResponse, session: &SessionId) -> bool {

@@ -75,10 +75,14 @@ pub(super) struct Engine {
     client: Mutex<Option<Client>>,
     architecture: tokio::sync::OnceCell<Option<String>>,
     fresh: std::sync::Mutex<HashMap<SessionId, (Instant, String)>>,
+    images: std::sync::Mutex<HashMap<String, Instant>>,
 }
 
 /// How long what was made a moment ago need not be looked at again.
 const FRESH: Duration = Duration::from_secs(2);
+/// How long an image that was there is believed to be there. Where it is not, the engine says so before anything is
+/// made, and the start begins again.
+const BELIEVED: Duration = Duration::from_secs(30);
 
 impl Engine {
     pub(super) fn new(address: Address, source: Option<Source>) -> Self {
@@ -88,6 +92,7 @@ impl Engine {
             client: Mutex::default(),
             architecture: tokio::sync::OnceCell::new(),
             fresh: std::sync::Mutex::default(),
+            images: std::sync::Mutex::default(),
         }
     }
 
@@ -129,6 +134,24 @@ impl Engine {
     pub(super) fn take_made(&self, session: &SessionId) -> Option<String> {
         let (made, container) = self.fresh.lock().unwrap_or_else(PoisonError::into_inner).remove(session)?;
         (made.elapsed() < FRESH).then_some(container)
+    }
+
+    /// Remembers that an image is there.
+    pub(super) fn has_image(&self, image: &str) {
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        images.retain(|_, seen| seen.elapsed() < BELIEVED);
+        images.insert(image.to_owned(), Instant::now());
+    }
+
+    /// Whether an image was there a moment ago.
+    pub(super) fn believes_in_image(&self, image: &str) -> bool {
+        let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        images.get(image).is_some_and(|seen| seen.elapsed() < BELIEVED)
+    }
+
+    /// Forgets an image that is not there; whether it was believed to be.
+    pub(super) fn lost_image(&self, image: &str) -> bool {
+        self.images.lock().unwrap_or_else(PoisonError::into_inner).remove(image).is_some()
     }
 
     /// What people call the host behind it.

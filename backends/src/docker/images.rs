@@ -21,10 +21,16 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Brings the image. It can be cancelled: the engine stops when we hang up.
 pub(super) async fn pull(engine: &Engine, pull: &Pull, context: &HostContext) -> Result<Value, HostError> {
     Policy::of(context)?.check_image(&pull.image)?;
+    if pull.when != When::Always && engine.believes_in_image(&pull.image) {
+        return Ok(json!({}));
+    }
     let client = engine.client().await?;
     if pull.when != When::Always {
         match client.inspect_image(&pull.image).await {
-            Ok(_) => return Ok(json!({})),
+            Ok(_) => {
+                engine.has_image(&pull.image);
+                return Ok(json!({}));
+            }
             Err(error) if status(&error) == Some(404) && pull.when == When::Never => {
                 return Err(engine.told(&format!("the image {} is not here", pull.image), error));
             }
@@ -52,6 +58,7 @@ pub(super) async fn pull(engine: &Engine, pull: &Pull, context: &HostContext) ->
             said = Some(Instant::now());
         }
     }
+    engine.has_image(&pull.image);
     Ok(json!({}))
 }
 
