@@ -241,9 +241,11 @@ pub(crate) fn import_usual(engine: &dyn Engine, place: &Path) {
 
 /// Makes the image `odd` of busybox, with these instructions of a Dockerfile.
 #[track_caller]
-pub fn odd_image(engine: &dyn Engine, changes: &[&str]) {
+pub fn odd_image(engine: &dyn Engine, instructions: &[&str]) {
     let place = tempfile::tempdir().expect("the system's temporary directory takes directories");
-    import(engine, place.path(), "odd", changes, busybox);
+    let text = format!("FROM busybox\n{}\n", instructions.join("\n"));
+    fs::write(place.path().join("Dockerfile"), text).expect("our own directory takes files");
+    engine.run(&["build", "--quiet", "--tag", "odd", &place.path().to_string_lossy()]).exits(0);
 }
 
 /// Makes an image of a directory, without any registry.
