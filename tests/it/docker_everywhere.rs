@@ -66,6 +66,16 @@ function hooks.submit(req)
   return { job_id = req.session.id }
 end";
 
+/// Hooks that make what is named `waits` and do not start it: pending for as long as it is left alone.
+pub(super) const WAITS: &str = "
+local hooks = {}
+function hooks.submit(req)
+  if req.session.name ~= 'waits' then return base.submit(req) end
+  docker.create { id = req.session.id, monitor = req.monitor, image = req.session.params.image }
+  return { job_id = req.session.id }
+end
+return hooks";
+
 pub(super) fn body(template: &str, image: &str, command: &[&str]) -> Value {
     json!({"template": template, "command": command, "params": {"image": image, "network": "none"}})
 }
