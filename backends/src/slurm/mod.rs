@@ -14,6 +14,7 @@ mod reasons;
 mod run;
 mod submit;
 mod table;
+mod turns;
 mod words;
 
 use std::sync::Arc;

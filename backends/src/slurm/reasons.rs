@@ -159,3 +159,6 @@ fn resource(rest: &str) -> Option<&'static str> {
         (what, _) => what,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,106 +54,6 @@ fn every_job_state_has_a_meaning() {
 }
 
 #[test]
-fn reasons_are_words_for_people_and_holds_are_told() {
-    let table = [
-        ("Priority", "waiting for jobs of higher priority"),
-        ("Resources", "waiting for resources"),
-        (
-            "QOSGrpCpuLimit",
-            "waiting: the jobs of its quality of service together are at their limit of processors",
-        ),
-        (
-            "QOSGrpCPURunMinutesLimit",
-            "waiting: the jobs of its quality of service together are at their limit of processor time",
-        ),
-        (
-            "AssocGrpGRES",
-            "waiting: the jobs of its account together are at their limit of devices such as GPUs",
-        ),
-        (
-            "QOSMaxJobsPerUserLimit",
-            "waiting: its user's jobs are at the limit of jobs of their quality of service",
-        ),
-        (
-            "MaxNodePerAccount",
-            "waiting: its account's jobs are at the limit of nodes of their quality of service",
-        ),
-        ("AssocMaxNodePerJobLimit", "asks for more nodes than its account gives one job"),
-        ("QOSMaxWallDurationPerJobLimit", "asks for more time than its quality of service gives one job"),
-        ("QOSMinGRES", "has to ask for more devices such as GPUs: its quality of service requires it"),
-        ("AssocMaxJobsLimit", "waiting for a limit of jobs of its account"),
-        ("QOSResourceLimit", "waiting for a limit of its quality of service"),
-        ("ReqNodeNotAvail, UnavailableNodes:n1", "waiting for nodes that are down or reserved"),
-        (
-            "Nodes_required_for_job_are_DOWN,_DRAINED_or_reserved",
-            "waiting for nodes that are down or reserved",
-        ),
-        ("job requeued in held state", "held: it was put back into the queue"),
-    ];
-    for (reason, words) in table {
-        assert_eq!(reasons::reason(reason).as_deref(), Some(words), "{reason}");
-    }
-    for none in ["None", "SomethingNew", ""] {
-        assert_eq!(reasons::reason(none), None, "{none:?}");
-    }
-    for held in
-        ["JobHeldAdmin", "job_requeued_in_held_state", "launch failed requeued held", "ReservationDeleted"]
-    {
-        assert!(reasons::is_hold(held), "{held}");
-    }
-    assert!(!reasons::is_hold("Priority") && !reasons::is_hold("JobArrayTaskLimit"));
-}
-
-/// "Job Reason Codes" of Slurm's documentation, and squeue(1) of 22.05.
-#[test]
-fn every_reason_of_the_documentation_has_words() {
-    let plain = "AccountNotAllowed AccountingPolicy BadConstraints BeginTime BurstBufferOperation BurstBufferResources \
-        BurstBufferStageIn Cleaning Constraints DeadLine Dependency DependencyNeverSatisfied FedJobLock FrontEndDown \
-        InactiveLimit InvalidAccount InvalidQOS JobArrayTaskLimit JobHeldAdmin JobHeldUser JobHoldMaxRequeue \
-        JobLaunchFailure Licenses MaxMemPerLimit MaxPoweredUpNodes MpiPortsBusy NodeDown NonZeroExitCode OutOfMemory \
-        PartitionConfig PartitionDown PartitionInactive PartitionNodeLimit PartitionTimeLimit PowerNotAvail \
-        PowerReserved Priority Prolog QOSJobLimit QOSNotAllowed QOSResourceLimit QOSTimeLimit QOSUsageThreshold \
-        RaisedSignal ReqNodeNotAvail Reservation ReservationDeleted ReservationInvalid Resources SchedDefer \
-        SystemFailure TimeLimit WaitingForScheduling AssociationJobLimit AssociationResourceLimit \
-        AssociationTimeLimit AssocMaxJobsLimit AssocMaxSubmitJobLimit AssocMaxCpuMinutesPerJobLimit \
-        AssocMaxCpuPerJobLimit AssocMaxNodePerJobLimit AssocMaxWallDurationPerJobLimit QOSMinCpuNotSatisfied \
-        QOSMaxCpuMinutesPerJobLimit QOSMaxCpuPerJobLimit QOSMaxCpuPerUserLimit QOSMaxJobsPerUserLimit \
-        QOSMaxNodePerJobLimit QOSMaxNodePerUserLimit QOSMaxSubmitJobPerUserLimit QOSMaxWallDurationPerJobLimit \
-        MaxJobsPerAccount MaxSubmitJobsPerAccount";
-    let mut known: Vec<String> = plain.split_whitespace().map(str::to_owned).collect();
-    for whose in ["QOS", "Assoc"] {
-        for group in [
-            "CpuLimit",
-            "CPUMinutesLimit",
-            "CPURunMinutesLimit",
-            "JobsLimit",
-            "MemLimit",
-            "NodeLimit",
-            "SubmitJobsLimit",
-            "WallLimit",
-        ] {
-            known.push(format!("{whose}Grp{group}"));
-        }
-    }
-    for what in ["BB", "Billing", "Cpu", "Energy", "GRES", "License", "Mem", "Memory", "Node", "Unknown"] {
-        for whose in ["QOS", "Assoc"] {
-            known.extend(["", "Minutes", "RunMinutes"].map(|unit| format!("{whose}Grp{what}{unit}")));
-            known.extend(
-                ["PerJob", "PerNode", "PerUser", "MinutesPerJob"].map(|per| format!("{whose}Max{what}{per}")),
-            );
-        }
-        known.push(format!("QOSMin{what}"));
-        known.extend(
-            ["PerAccount", "RunMinsPerAccount", "RunMinsPerUser"].map(|per| format!("Max{what}{per}")),
-        );
-    }
-    for word in known {
-        let words = reasons::reason(&word).unwrap_or_else(|| panic!("{word} has no words"));
-        assert!(!words.contains(&word) && words.chars().all(|letter| letter != '_'), "{word}: {words}");
-    }
-}
-
-#[test]
 fn a_queue_is_read_and_odd_rows_spoil_nothing() {
     let text = "\
 CLUSTER: main
@@ -462,6 +362,65 @@ async fn silence_and_glitches_are_no_answer() {
         gone.call("status", json!({"job_ids": ["1"]})).await.unwrap(),
         json!({"1": {"state": "gone"}})
     );
+}
+
+/// A squeue whose list has only job 1, and what it says of single ones.
+fn one_by_one(singly: &str) -> Fake {
+    let squeue = format!(
+        r#"case "$*" in
+  {singly}
+  *--jobs=*) echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1 ;;
+  *) echo '1|RUNNING|0|0|n1|N/A|N/A|None|' ;;
+esac"#
+    );
+    Fake::new(&[("squeue", &squeue), ("sacct", "exit 1")])
+}
+
+#[tokio::test]
+async fn forgotten_jobs_are_asked_about_in_portions_and_all_have_their_turn() {
+    let fake = one_by_one("");
+    let slurm = Slurm::new("slurm", Cluster::default());
+    let ids: Vec<String> = (1..=60).map(|id| id.to_string()).collect();
+    let ask = async || {
+        let context = fake.context(Duration::from_secs(30));
+        let answer = slurm.call("status", json!({"job_ids": ids}), &context).await.unwrap();
+        answer.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>()
+    };
+    let (first, second) = (ask().await, ask().await);
+    assert_eq!((first.len(), second.len()), (41, 41));
+    assert_eq!(first.union(&second).count(), 60);
+}
+
+#[tokio::test]
+async fn an_odd_job_stops_no_other_and_is_not_asked_about_at_once_again() {
+    let fake = one_by_one("*--jobs=2) echo 'something that nobody has seen' >&2; exit 1 ;;");
+    let slurm = Slurm::new("slurm", Cluster::default());
+    for _ in 0..2 {
+        let context = fake.context(Duration::from_secs(10));
+        let answer = slurm.call("status", json!({"job_ids": ["1", "2", "3"]}), &context).await.unwrap();
+        assert_eq!((&answer["1"]["state"], &answer["3"]["state"]), (&json!("running"), &json!("gone")));
+        assert!(answer["2"].is_null(), "{answer}");
+    }
+    let calls = fake.calls();
+    let of =
+        |job: &str| calls.lines().filter(|line| line.starts_with("squeue") && line.ends_with(job)).count();
+    assert_eq!((of("--jobs=2"), of("--jobs=3")), (1, 2), "{calls}");
+}
+
+#[tokio::test]
+async fn a_question_that_hangs_costs_nothing_that_is_known() {
+    let fake = one_by_one("*--jobs=2) exec sleep 30 ;;");
+    let ask = fake.call_within("status", json!({"job_ids": ["1", "2", "1;away"]}), Duration::from_secs(4));
+    let answer = ask.await.unwrap();
+    assert_eq!((&answer["1"]["state"], &answer["2"]), (&json!("running"), &json!(null)), "{answer}");
+    assert_eq!(answer["1;away"]["state"], "running", "{answer}");
+    let silent = Fake::new(&[(
+        "squeue",
+        "case \"$*\" in *--clusters=away*) exec sleep 30 ;; esac; echo '1|RUNNING|0|0|n1|N/A|N/A|None|'",
+    )]);
+    let ask = silent.call_within("status", json!({"job_ids": ["1", "1;away"]}), Duration::from_secs(3));
+    let answer = ask.await.unwrap();
+    assert_eq!((&answer["1"]["state"], &answer["1;away"]), (&json!("running"), &json!(null)), "{answer}");
 }
 
 #[tokio::test]
