@@ -105,6 +105,8 @@ pub(crate) struct Health {
 #[derive(Debug)]
 pub(crate) struct Ask {
     pub(crate) template: String,
+    /// The one it is about, when it is about one.
+    pub(crate) session: Option<SessionId>,
     /// What made earlier rounds fail may be over.
     pub(crate) anew: bool,
 }
@@ -211,7 +213,13 @@ impl Inner {
 
     /// Has a template's jobs asked about soon; `anew` also where the last rounds failed.
     pub(crate) fn ask_soon(&self, template: &str, anew: bool) {
-        let _ = self.ask.send(Ask { template: template.to_owned(), anew });
+        let _ = self.ask.send(Ask { template: template.to_owned(), session: None, anew });
+    }
+
+    /// Has one session's job asked about soon, and what is asked with it.
+    pub(crate) fn ask_about(&self, record: &Record) {
+        let (template, session) = (record.template.clone(), Some(record.id.clone()));
+        let _ = self.ask.send(Ask { template, session, anew: false });
     }
 
     pub(crate) fn keys(&self) -> Arc<Keys> {
