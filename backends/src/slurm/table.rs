@@ -294,3 +294,6 @@ pub(super) fn associations(text: &str) -> (Vec<String>, Vec<String>) {
     }
     (accounts, qos)
 }
+
+#[cfg(test)]
+mod tests;

@@ -148,3 +148,6 @@ pub(super) fn refusal(text: &str) -> HookErrorKind {
     }
     HookErrorKind::CommandFailed
 }
+
+#[cfg(test)]
+mod tests;
