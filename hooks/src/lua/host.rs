@@ -316,7 +316,7 @@ pub(crate) fn render_function(lua: &Lua, state: Host, level: Option<usize>) -> m
         };
         let work = state.work()?;
         let here = work.levels.get(level.unwrap_or(work.level)).ok_or_else(|| mistake("no such level"))?;
-        let text = render::render(&here.files, &file, &vars).map_err(mistake)?;
+        let text = render::render(&here.documents, &here.files, &file, &vars).map_err(mistake)?;
         if let Some(stage) = state.stage() {
             stage.document(file.strip_prefix("files/").unwrap_or(&file), text.as_bytes());
         }
