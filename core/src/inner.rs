@@ -264,6 +264,13 @@ impl Inner {
         let _ = tokio::time::timeout(LOOK, look).await;
     }
 
+    /// The same for one of them, at the cost of one where it has not changed.
+    pub(crate) async fn look_at_template(&self, name: &str) {
+        if !self.catalog.is_current(name) {
+            self.look_at_templates().await;
+        }
+    }
+
     pub(crate) fn template(&self, name: &str) -> Option<Arc<Template>> {
         self.catalog.get(name)?.template
     }
