@@ -190,7 +190,7 @@ impl Driver {
                 }
                 Effect::Wake { at, due } => self.arm(due, at),
                 Effect::AskStatus => {
-                    self.inner.ask_soon(&self.session.record.template, false);
+                    self.inner.ask_about(&self.session.record);
                 }
                 Effect::Tell(hook) => self.tell(hook),
                 Effect::Notify(mut notice) => {

@@ -105,6 +105,8 @@ pub(crate) struct Health {
 #[derive(Debug)]
 pub(crate) struct Ask {
     pub(crate) template: String,
+    /// The one it is about, when it is about one.
+    pub(crate) session: Option<SessionId>,
     /// What made earlier rounds fail may be over.
     pub(crate) anew: bool,
 }
@@ -211,7 +213,13 @@ impl Inner {
 
     /// Has a template's jobs asked about soon; `anew` also where the last rounds failed.
     pub(crate) fn ask_soon(&self, template: &str, anew: bool) {
-        let _ = self.ask.send(Ask { template: template.to_owned(), anew });
+        let _ = self.ask.send(Ask { template: template.to_owned(), session: None, anew });
+    }
+
+    /// Has one session's job asked about soon, and what is asked with it.
+    pub(crate) fn ask_about(&self, record: &Record) {
+        let (template, session) = (record.template.clone(), Some(record.id.clone()));
+        let _ = self.ask.send(Ask { template, session, anew: false });
     }
 
     pub(crate) fn keys(&self) -> Arc<Keys> {
@@ -254,6 +262,13 @@ impl Inner {
             let _ = tokio::task::spawn_blocking(look).await;
         };
         let _ = tokio::time::timeout(LOOK, look).await;
+    }
+
+    /// The same for one of them, at the cost of one where it has not changed.
+    pub(crate) async fn look_at_template(&self, name: &str) {
+        if !self.catalog.is_current(name) {
+            self.look_at_templates().await;
+        }
     }
 
     pub(crate) fn template(&self, name: &str) -> Option<Arc<Template>> {

@@ -2,7 +2,10 @@
 //!
 //! Every `poll` (jittered) while anything of a template is pending or lost, every ten times that for connected
 //! ones. A failed round changes nothing but the time of the next: it is backed off up to eight intervals. What an
-//! event asks for is asked at once, and events that follow close on one another share a round.
+//! event asks for is asked at once, and events that follow close on one another share a round. Single sessions that
+//! rest, or are asked about again sooner, are in [`pauses`].
+
+mod pauses;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -16,11 +19,12 @@ use tracing::warn;
 use wharf_protocol::{JobState, Phase, SessionId};
 
 use crate::driver::Command;
-use crate::hook::{Hook, HookAnswer, JobReport};
+use crate::hook::{Hook, HookAnswer};
 use crate::inner::{Ask, Inner};
 use crate::record::{LinkState, Record, Stage};
 use crate::registry::View;
 use crate::requests;
+use pauses::{Pauses, Told};
 
 /// Jobs in one call.
 const BATCH: usize = 500;
@@ -50,34 +54,56 @@ struct Rhythm {
     asked: bool,
     /// Asked for although rounds have failed.
     anew: bool,
+    /// Asked for then, because an answer was old.
+    again: Option<Instant>,
     /// Until then no round begins because it was asked for.
     rest: Option<Instant>,
+}
+
+/// A round that is over.
+#[derive(Default)]
+struct Done {
+    template: String,
+    good: bool,
+    told: Vec<Told>,
+    /// The interval of connected sessions.
+    seldom: Duration,
+    /// An answer was older than what a monitor has told.
+    again: Option<Duration>,
 }
 
 /// Runs until the launcher stops.
 pub(crate) async fn run(inner: Arc<Inner>, mut ask: mpsc::UnboundedReceiver<Ask>) {
     let mut rhythms: HashMap<String, Rhythm> = HashMap::new();
-    let (done, mut finished) = mpsc::unbounded_channel::<(String, bool)>();
+    let mut pauses = Pauses::default();
+    let (done, mut finished) = mpsc::unbounded_channel::<Done>();
     let mut tick = tokio::time::interval(Duration::from_millis(100));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = inner.stop.cancelled() => return,
-            Some(Ask { template, anew }) = ask.recv() => {
+            Some(Ask { template, session, anew }) = ask.recv() => {
+                if let Some(session) = session {
+                    pauses.wake(&session);
+                }
                 let rhythm = rhythms.entry(template).or_default();
                 rhythm.asked = true;
                 rhythm.anew |= anew;
             }
-            Some((template, good)) = finished.recv() => {
+            Some(Done { template, good, told, seldom, again }) = finished.recv() => {
                 let rhythm = rhythms.entry(template).or_default();
                 rhythm.running = false;
                 rhythm.failures = if good { 0 } else { (rhythm.failures + 1).min(MOST_BACKOFF) };
+                let now = Instant::now();
+                rhythm.again = again.map(|again| now + again);
+                told.into_iter().for_each(|told| pauses.heard(told, seldom, now));
+                pauses.retain(|session| inner.sessions.get(session).is_some());
             }
             _ = tick.tick() => {
                 let live = inner.sessions.templates();
                 rhythms.retain(|template, rhythm| rhythm.running || live.contains(template));
                 if live.iter().any(|template| rhythms.get(template).is_none_or(|rhythm| rhythm.is_near())) {
-                    rounds(&inner, live, &mut rhythms, &done);
+                    rounds(&inner, live, &mut rhythms, &pauses, &done);
                 }
             }
         }
@@ -93,7 +119,7 @@ impl Rhythm {
 
     /// Asked for by an event, and not too soon after the last one.
     fn is_asked(&self) -> bool {
-        self.asked
+        (self.asked || self.again.is_some_and(|at| Instant::now() >= at))
             && (self.failures == 0 || self.anew)
             && self.rest.is_none_or(|until| Instant::now() >= until)
     }
@@ -104,12 +130,14 @@ fn rounds(
     inner: &Arc<Inner>,
     live: Vec<String>,
     rhythms: &mut HashMap<String, Rhythm>,
-    done: &mpsc::UnboundedSender<(String, bool)>,
+    pauses: &Pauses,
+    done: &mpsc::UnboundedSender<Done>,
 ) {
     let mut questions: BTreeMap<String, Vec<Question>> =
         live.into_iter().map(|template| (template, Vec::new())).collect();
     let asked: Vec<Question> = inner.sessions.each(|(id, handle)| question(id, &handle.view.borrow()));
-    for question in asked {
+    let now = Instant::now();
+    for question in asked.into_iter().filter(|one| !one.seldom || !pauses.rests(&one.session, now)) {
         questions.entry(question.record.template.clone()).or_default().push(question);
     }
     // Of a template that cannot be used nobody is asked, and no other waits for its rounds.
@@ -187,7 +215,7 @@ fn round(
     mut questions: Vec<Question>,
     rhythm: &mut Rhythm,
     together: &Together,
-    done: &mpsc::UnboundedSender<(String, bool)>,
+    done: &mpsc::UnboundedSender<Done>,
 ) {
     if rhythm.running {
         return;
@@ -230,7 +258,7 @@ fn round(
     {
         return;
     }
-    (rhythm.asked, rhythm.anew) = (false, false);
+    (rhythm.asked, rhythm.anew, rhythm.again) = (false, false, None);
     let interval = jittered(poll) * (1 << rhythm.failures.min(3));
     rhythm.next = Some(now + interval);
     rhythm.rest = Some(now + REST.min(poll / 4));
@@ -240,15 +268,15 @@ fn round(
     rhythm.running = true;
     let (inner, template, done) = (Arc::clone(inner), template.to_owned(), done.clone());
     tokio::spawn(async move {
-        let mut good = true;
+        let mut round = Done { template, good: true, seldom: poll * SELDOM, ..Done::default() };
         // Each instance knows its own jobs only.
         questions.sort_by(|a, b| a.record.placed.cmp(&b.record.placed));
         for instance in questions.chunk_by(|a, b| a.record.placed == b.record.placed) {
             for batch in instance.chunks(BATCH) {
-                good &= ask_batch(&inner, batch).await;
+                ask_batch(&inner, batch, poll, &mut round).await;
             }
         }
-        let _ = done.send((template, good));
+        let _ = done.send(round);
     });
 }
 
@@ -258,8 +286,8 @@ fn jittered(interval: Duration) -> Duration {
     interval * (230 + u32::from(random) * 51 / 255) / 256
 }
 
-async fn ask_batch(inner: &Inner, batch: &[Question]) -> bool {
-    let Some(first) = batch.first() else { return true };
+async fn ask_batch(inner: &Inner, batch: &[Question], poll: Duration, round: &mut Done) {
+    let Some(first) = batch.first() else { return };
     let jobs: Vec<_> = batch
         .iter()
         .map(|question| (question.session.clone(), question.job.clone(), question.handle.clone()))
@@ -277,13 +305,21 @@ async fn ask_batch(inner: &Inner, batch: &[Question]) -> bool {
         }
     };
     inner.keep_trace(run.trace);
-    let Some(answer) = answer else { return false };
+    let Some(answer) = answer else {
+        round.good = false;
+        return;
+    };
     for question in batch {
-        let Some(report) = answer.get(&question.job) else { continue };
-        if let Some(handle) = inner.sessions.get(&question.session) {
-            let report: JobReport = report.clone();
-            let _ = handle.mail.send(Command::Reported(question.job.clone(), asked, report));
-        }
+        let report = answer.get(&question.job);
+        round.told.push(Told {
+            session: question.session.clone(),
+            connected: question.seldom,
+            known: Told::is_known(report),
+        });
+        let Some(report) = report else { continue };
+        let Some(handle) = inner.sessions.get(&question.session) else { continue };
+        let again = pauses::again(&handle.view.borrow().record, report, inner.clock.now(), poll);
+        round.again = [round.again, again].into_iter().flatten().min();
+        let _ = handle.mail.send(Command::Reported(question.job.clone(), asked, report.clone()));
     }
-    true
 }

@@ -297,4 +297,7 @@ pub trait Catalog: std::fmt::Debug + Send + Sync {
     fn get(&self, name: &str) -> Option<Entry>;
     /// Reads again what has changed; called on SIGHUP and before a request that needs them as they are now. Quick when nothing changed.
     fn reload(&self);
+    /// Whether that template is known to be as its files are now. Looks at no other, and does not block: false where only
+    /// a reload can tell, as of one that is unknown, broken or on a network.
+    fn is_current(&self, name: &str) -> bool;
 }

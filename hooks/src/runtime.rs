@@ -473,4 +473,8 @@ impl Catalog for Hooks {
     fn reload(&self) {
         self.inner.shelf.reload();
     }
+
+    fn is_current(&self, name: &str) -> bool {
+        self.inner.shelf.is_current(name)
+    }
 }

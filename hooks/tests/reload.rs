@@ -219,3 +219,32 @@ async fn one_that_was_never_good_serves_as_soon_as_it_is() {
     library(&bench, "return { word = 'one' }");
     assert_eq!(job(&hooks).await, "a-one");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_a_template_is_current_is_told_of_that_one_alone() {
+    let bench = Bench::new();
+    template(&bench);
+    bench.write("other", "template.toml", bench::MANIFEST);
+    bench.write("other", "hooks.lua", "return {");
+    bench.write("over", "template.toml", "api = 1\nextends = \"t\"\n");
+    let hooks = bench.hooks();
+    assert!(hooks.is_current("t") && hooks.is_current("over"));
+    assert!(!hooks.is_current("other"), "a broken one may lack what has turned up since");
+    assert!(!hooks.is_current("none"), "an unknown one may have turned up");
+    bench.write("other", "hooks.lua", "return { submit = 1 }");
+    assert!(hooks.is_current("t"), "another one is another one");
+    submits(&bench, "b");
+    assert!(!hooks.is_current("t") && !hooks.is_current("over"), "what it extends is a part of it");
+    hooks.reload();
+    assert!(hooks.is_current("t") && hooks.is_current("over"));
+    std::fs::remove_dir_all(bench.dir("over")).expect("it was there");
+    assert!(!hooks.is_current("over"));
+    hooks.reload();
+    assert!(!hooks.is_current("over"), "one that is gone may come back");
+    // A directory that comes before the one that it was read from.
+    let first = bench.root.path().join("first");
+    std::fs::create_dir(&first).expect("a directory");
+    assert!(hooks.is_current("t"));
+    std::fs::rename(bench.dir("t"), first.join("t")).expect("a directory");
+    assert!(!hooks.is_current("t"), "it lies elsewhere now");
+}

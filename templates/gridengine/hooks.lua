@@ -6,14 +6,6 @@ local function is_absent(text)
   return re.test(text, "(?i)unable to contact|unable to send message|can't (connect|resolve)|got no connection|commlib|timeout|cl_com|communication error|no response")
 end
 
-local function read(argv)
-  local run = host.exec { argv = argv, effect = "read" }
-  if run.status ~= 0 then
-    host.fail("unavailable", "Grid Engine cannot be asked: " .. argv[1] .. ": " .. run.stderr)
-  end
-  return run.stdout
-end
-
 function hooks.options()
   local run = host.exec { argv = { "qconf", "-sql" }, effect = "read" }
   if run.status ~= 0 then
@@ -78,14 +70,15 @@ function hooks.submit(req)
 end
 
 local function waits(state)
-  return re.test(state, "^R?qw$|^w$")
+  return re.test(state, "^R?(qw?|wq?)$")
 end
 
--- Every job: {[id] = {id, name, state, node, position}}. `qstat -r` gives the whole name in a line of its own, and jobs that wait
+-- Every job, and whether the answer was whole: {[id] = {id, name, state, node, position}}. `qstat -r` gives the whole name in a line of its own, and jobs that wait
 -- in the order in which the scheduler will look at them.
 local function all_jobs()
+  local run = host.exec { argv = { "qstat", "-r", "-u", "*" }, effect = "read" }
   local jobs, current, order, waiting = {}, nil, {}, 0
-  for _, line in ipairs(lines(read { "qstat", "-r", "-u", "*" })) do
+  for _, line in ipairs(lines(run.stdout)) do
     local row = re.match(line, "^\\s*(\\d{1,10})\\s+\\S+\\s+\\S+\\s+\\S+\\s+([A-Za-z]{1,8})\\s+\\d+/\\d+/\\d+\\s+[0-9:]+\\s*(\\S*@\\S+)?")
     if row then
       current = { id = row[1], state = row[2], node = row[3] and re.match(row[3], "@(.*)$")[1] or nil }
@@ -110,12 +103,16 @@ local function all_jobs()
       end
     end
   end
-  return jobs, order
+  -- With a status that is not zero rows are good all the same, but some may be missing.
+  if run.status ~= 0 and #order == 0 then
+    host.fail("unavailable", "Grid Engine cannot be asked: qstat: " .. run.stderr)
+  end
+  return jobs, order, run.status == 0 or run.stderr
 end
 
 function hooks.find(req)
   local answer, by_name = {}, {}
-  local _, order = all_jobs()
+  local _, order, whole = all_jobs()
   for _, job in ipairs(order) do
     if job.name then
       by_name[job.name] = by_name[job.name] or {}
@@ -127,19 +124,22 @@ function hooks.find(req)
     if ids then
       table.sort(ids, function(one, other) return tonumber(one) < tonumber(other) end)
     end
+    if not ids and whole ~= true then
+      host.fail("unavailable", "Grid Engine cannot be asked: qstat: " .. whole)
+    end
     answer[session.id] = ids or false
   end
   return answer
 end
 
--- States are sets of letters; what weighs most comes first.
+-- States are sets of letters; what weighs most comes first. A hold (h) holds only what has not begun.
 local function meaning(state)
   if re.test(state, "E") then return "held", "its job is in an error state" end
-  if re.test(state, "h") then return "held", "held until somebody releases it" end
   if re.test(state, "d") then return "completing" end
   if re.test(state, "[sST]") then return "suspended" end
-  if re.test(state, "^[rR]*r$|^Rr$") then return "running" end
-  if re.test(state, "t") then return "starting" end
+  if re.test(state, "^[hR]*r$") then return "running" end
+  if re.test(state, "^[hR]*t$") then return "starting" end
+  if re.test(state, "^[hR]*h[Rqw]*$") then return "held", "held until somebody releases it" end
   if waits(state) then return "queued", "waiting in the queue" end
   return "unknown"
 end
@@ -154,18 +154,27 @@ local function account(id)
   if run.status ~= 0 then
     return { state = "gone" }
   end
-  local failed = re.match(run.stdout, "(?m)^failed\\s+(\\d+)")
-  local code = re.match(run.stdout, "(?m)^exit_status\\s+(\\d+)")
-  local report = { state = "ended", raw = "finished" }
-  if code then
-    report.exit_code = tonumber(code[1])
-  end
-  if failed and failed[1] == "100" then
+  -- An entry for each try; the last one counts.
+  local entry = re.match(run.stdout, "(?s)^.*={10,}\\n(.*)$")
+  local text = entry and entry[1] or run.stdout
+  local failed = re.match(text, "(?m)^failed\\s+(\\d+)(?:\\s*:\\s*(.*\\S))?")
+  local code = re.match(text, "(?m)^exit_status\\s+(\\d+)")
+  local report = { state = "ended", raw = "finished", exit_code = code and tonumber(code[1]) }
+  local why = failed and failed[1] or "0"
+  if why == "100" or why == "17" then
     report.raw = "killed"
-    local limit = re.match(run.stdout, "(?m)^category\\s.*h_rt=(\\d+)")
-    local clock = re.match(run.stdout, "(?m)^ru_wallclock\\s+(\\d+)")
+    local limit = re.match(text, "(?m)^category\\s.*h_rt=(\\d+)")
+    local clock = re.match(text, "(?m)^ru_wallclock\\s+(\\d+)")
     if limit and clock and tonumber(clock[1]) >= tonumber(limit[1]) then
       report.cause = "timeout"
+    end
+  elseif why == "37" then
+    report.raw, report.cause = "killed: " .. (failed[2] or why), "timeout"
+  elseif why ~= "0" then
+    report.raw = "failed: " .. (failed[2] or why)
+    -- Those after which it cannot have run; its exit status is not its own then.
+    if re.test(why, "^([1346-9]|1[01]|1[89]|2[6-9]|3[1-68])$") then
+      report.exit_code = nil
     end
   end
   return report
@@ -199,12 +208,13 @@ function hooks.terminate(req)
     table.insert(argv, id)
   end
   local run = host.exec { argv = argv, effect = "write" }
-  local said = run.stderr .. run.stdout
-  if run.status ~= 0 and not re.test(said, "(?i)does not exist|already in deletion|registered the job") then
-    if re.test(said, "(?i)not allowed|denied|no permission") then
-      host.fail("denied", "qdel: " .. said)
+  for _, line in ipairs(run.status ~= 0 and lines(run.stderr .. run.stdout) or {}) do
+    if re.test(line, "(?i)necessary privileges|not allowed|no permission|denied: (host|user)") then
+      host.fail("denied", "qdel: " .. line)
     end
-    host.fail("unavailable", "qdel: " .. said)
+    if line ~= "" and not re.test(line, "(?i)does not exist|already in deletion|(registered the job|has deleted job)") then
+      host.fail("unavailable", "qdel: " .. line)
+    end
   end
   return {}
 end

@@ -75,10 +75,14 @@ function hooks.submit(req)
   error("bsub: " .. said)
 end
 
-local fields = { "jobid", "jobindex", "stat", "job_name", "exec_host", "exit_code", "exit_reason", "time_left", "pend_reason" }
+-- An element of an array has its index in brackets.
+local function id_of(row)
+  return row.jobid .. (re.test(row.jobindex, "^[1-9][0-9]*$") and "[" .. row.jobindex .. "]" or "")
+end
 
--- Jobs by id and by name. With some jobs unknown its status is not zero, and its rows are good all the same.
-local function shown(which)
+-- Jobs by id or by name. The last field may hold anything. With some jobs unknown the status is not zero, and the rows are good
+-- all the same.
+local function shown(fields, which)
   local argv = { "bjobs", "-a", "-noheader", "-o", table.concat(fields, " ") .. " delimiter='|'" }
   for _, word in ipairs(which) do
     table.insert(argv, word)
@@ -94,9 +98,9 @@ local function shown(which)
   end
   local rows = {}
   for _, row in ipairs(columns(run.stdout, fields, "|")) do
-    -- A name may have blanks, a banner has no columns.
-    if row.pend_reason and re.test(row.jobid, "^[0-9]{1,12}$") then
-      row.id = row.jobid .. (re.test(row.jobindex, "^[1-9][0-9]*$") and "[" .. row.jobindex .. "]" or "")
+    -- A banner has no columns.
+    if row[fields[#fields]] and re.test(row.jobid, "^[0-9]{1,12}$") then
+      row.id = id_of(row)
       table.insert(rows, row)
     end
   end
@@ -107,7 +111,7 @@ function hooks.find(req)
   local answer = {}
   for _, session in ipairs(req.sessions) do
     local ids = {}
-    for _, row in ipairs(shown { "-J", session.id }) do
+    for _, row in ipairs(shown({ "jobid", "jobindex", "job_name" }, { "-J", session.id })) do
       if row.job_name == session.id then
         table.insert(ids, row.id)
       end
@@ -160,19 +164,44 @@ local function report(row)
   return answer
 end
 
+-- Places in the queue: bjobs lists pending jobs in the order in which they are considered for dispatch, and everybody's with
+-- `-u all`. Those that are held are not considered.
+local function places()
+  local argv = { "bjobs", "-u", "all", "-noheader", "-o", "jobid jobindex stat queue delimiter='|'" }
+  local run = host.exec { argv = argv, effect = "read" }
+  local answer, of_queue = {}, {}
+  for _, row in ipairs(columns(run.stdout, { "jobid", "jobindex", "stat", "queue" }, "|")) do
+    if row.queue and row.stat == "PEND" and re.test(row.jobid, "^[0-9]{1,12}$") then
+      of_queue[row.queue] = (of_queue[row.queue] or 0) + 1
+      answer[id_of(row)] = of_queue[row.queue]
+    end
+  end
+  return answer
+end
+
+local fields = { "jobid", "jobindex", "stat", "exec_host", "exit_code", "exit_reason", "time_left", "pend_reason" }
+
 function hooks.status(req)
   local ids = {}
   for index, job in ipairs(req.jobs) do
     ids[index] = job.job_id
   end
-  local rows, said = shown(ids)
-  local answer, wanted = {}, {}
+  local rows, said = shown(fields, ids)
+  local answer, wanted, waits = {}, {}, false
   for _, id in ipairs(ids) do
     wanted[id] = true
   end
   for _, row in ipairs(rows) do
     if wanted[row.id] then
       answer[row.id] = report(row)
+      waits = waits or row.stat == "PEND"
+    end
+  end
+  if waits and req.config.positions then
+    for id, place in pairs(places()) do
+      if answer[id] then
+        answer[id].position = place
+      end
     end
   end
   for _, line in ipairs(lines(said)) do

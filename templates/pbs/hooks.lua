@@ -226,7 +226,7 @@ function hooks.status(req)
       end
     end
   end
-  full.ends(jobs, ids, answer)
+  full.times(jobs, ids, answer)
   return answer
 end
 

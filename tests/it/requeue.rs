@@ -63,6 +63,43 @@ fn gone_is_not_believed_against_a_connected_monitor() {
 }
 
 #[test]
+fn a_forgotten_job_of_a_connected_session_is_asked_about_less_and_less_often() {
+    let status = format!("date +%s%N >> \"$J/asked\"\n{TOLD}");
+    // Connected ones are asked about every second.
+    let lines = "[timeouts]\npoll = \"100ms\"\nsettle = \"1s\"\nterminate = \"5s\"\n";
+    let launcher = Launcher::with(&Template::queueing("batch").hook("status", &status).toml(lines));
+    let id = launcher.start_session(&json!({"template": "batch"}));
+    say(&launcher, "state", "running");
+    launcher.start_queued(&id);
+    launcher.await_session(&id, "connected and asked about", Duration::from_secs(20), |session| {
+        session["link"] == "connected" && session["job"]["state"] == "running"
+    });
+    say(&launcher, "state", "gone");
+    launcher.await_session(&id, "forgotten", Duration::from_secs(20), |session| {
+        session["job"]["state"] == "gone"
+    });
+    let file = launcher.home().journal().join("asked");
+    let asked = || -> Vec<u64> {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
+    };
+    let before = asked().len();
+    let later = until("asked three times more", Duration::from_secs(30), || {
+        let times = asked();
+        Probe::when(times.len() >= before + 3, times.clone(), || format!("{} more", times.len() - before))
+    });
+    let gaps: Vec<u64> = later[before - 1..].windows(2).map(|two| (two[1] - two[0]) / 1_000_000).collect();
+    assert!(gaps.windows(2).all(|two| two[1] > two[0] * 3 / 2), "milliseconds: {gaps:?}");
+    // As soon as the answer matters, it is asked for.
+    for process in launcher.inside(&id) {
+        process.signal(Signal::KILL);
+    }
+    launcher.monitor(&id).signal(Signal::KILL);
+    let ended = launcher.await_ended(&id, Duration::from_secs(3));
+    assert_eq!(ended["end"]["cause"], "vanished", "{ended}");
+}
+
+#[test]
 fn the_next_incarnation_takes_the_session_over_after_the_first_is_gone() {
     let launcher = launcher();
     let id = launcher.start_session(&json!({"template": "batch", "name": "again"}));

@@ -7,10 +7,11 @@
 //!                                               └ nothing, or no accounting ─▶ gone
 //! ```
 //!
-//! A job is `gone` only by Slurm's own word. Whatever else comes leaves it out: nobody can tell.
+//! A job is `gone` only by Slurm's own word. Whatever else comes leaves it out: nobody can tell. What is asked one by one
+//! is asked in portions, and never at the cost of what the first answer told: see [`super::turns`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use wharf_core::backend::{HostContext, HostError};
@@ -19,10 +20,11 @@ use wharf_protocol::{JobState, SessionId};
 
 use super::arguments::Status;
 use super::run::{Cluster, Said, environment, run};
+use super::turns::Turns;
 use super::{table, words};
 
-/// Jobs that one call looks at one by one; the others have their turn in the next round.
-const SINGLE: usize = 40;
+/// Of a call's time, what is not spent on questions about single jobs: its answer has to get out.
+const KEPT_BACK: Duration = Duration::from_secs(1);
 /// Names on one command line.
 const PORTION: usize = 500;
 
@@ -46,7 +48,13 @@ const SHARED: Duration = Duration::from_secs(2);
 
 /// Answers that are shared; by all that decides what an answer is about.
 #[derive(Debug, Default)]
-pub(super) struct Answers(Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Kept>>>>>);
+pub(super) struct Answers(Mutex<HashMap<String, Arc<Slot>>>);
+
+#[derive(Debug, Default)]
+struct Slot {
+    kept: tokio::sync::Mutex<Option<Kept>>,
+    turns: Mutex<Turns>,
+}
 
 #[derive(Debug)]
 struct Kept {
@@ -55,6 +63,26 @@ struct Kept {
 }
 
 impl Answers {
+    /// What is kept of that cluster, as this call asks for it.
+    fn slot(&self, at: &Cluster, context: &HostContext, cluster: Option<&str>, everybody: bool) -> Arc<Slot> {
+        let mut about = environment(at, context);
+        // The mark is another one for each call.
+        about.retain(|_, value| context.mark.is_empty() || *value != context.mark);
+        let key = format!("{about:?} {:?} {cluster:?} {everybody}", context.programs);
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of templates that have changed since: nobody asks for those again.
+        if slots.len() > 64 {
+            slots.clear();
+        }
+        Arc::clone(slots.entry(key).or_default())
+    }
+}
+
+impl Slot {
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// All jobs of the launcher's user, or everybody's; asked for once by all who ask at the same time. An answer from before this question
     /// serves only when it has all of these: jobs may be younger than it, and one more answer tells of them together.
     async fn all(
@@ -66,19 +94,7 @@ impl Answers {
         everybody: bool,
     ) -> Result<Arc<BTreeMap<String, JobReport>>, HostError> {
         let asked = Instant::now();
-        let mut about = environment(at, context);
-        // The mark is another one for each call.
-        about.retain(|_, value| context.mark.is_empty() || *value != context.mark);
-        let key = format!("{about:?} {:?} {cluster:?} {everybody}", context.programs);
-        let slot = {
-            let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            // Of templates that have changed since: nobody asks for those again.
-            if slots.len() > 64 {
-                slots.clear();
-            }
-            Arc::clone(slots.entry(key).or_default())
-        };
-        let mut kept = slot.lock().await;
+        let mut kept = self.kept.lock().await;
         let serves = |kept: &&Kept| {
             let has_all = || ids.iter().all(|id| kept.rows.contains_key(*id));
             kept.at.elapsed() < SHARED && (kept.at >= asked || has_all())
@@ -159,9 +175,12 @@ pub(super) async fn status(
     }
     let mut answer = BTreeMap::new();
     let mut failed = None;
-    for (cluster, ids) in by_cluster {
+    let (began, whole, mut context) = (Instant::now(), context.left, context.clone());
+    for (left, (cluster, ids)) in (1..=by_cluster.len()).rev().zip(by_cluster) {
         let ids: Vec<&str> = ids.into_iter().collect();
-        match of_cluster(at, context, answers, cluster, &ids, status.everybody).await {
+        // One that does not answer leaves the others their time.
+        context.left = whole.saturating_sub(began.elapsed()) / u32::try_from(left).unwrap_or(u32::MAX);
+        match of_cluster(at, &context, answers, cluster, &ids, status.everybody).await {
             Ok(reports) => answer.extend(reports.into_iter().map(|(id, report)| match cluster {
                 Some(cluster) => (format!("{id};{cluster}"), report),
                 None => (id, report),
@@ -183,23 +202,47 @@ async fn of_cluster(
     ids: &[&str],
     everybody: bool,
 ) -> Result<BTreeMap<String, JobReport>, HostError> {
-    let all = answers.all(at, context, cluster, ids, everybody).await?;
+    let began = Instant::now();
+    let slot = answers.slot(at, context, cluster, everybody);
+    let all = slot.all(at, context, cluster, ids, everybody).await?;
     let mut reports: BTreeMap<String, JobReport> =
         ids.iter().filter_map(|id| Some(((*id).to_owned(), all.get(*id)?.clone()))).collect();
-    let missing: Vec<&str> = ids.iter().copied().filter(|id| !all.contains_key(*id)).take(SINGLE).collect();
+    let missing: Vec<&str> = ids.iter().copied().filter(|id| !all.contains_key(*id)).collect();
+    let portion = slot.turns().portion(&missing, Instant::now());
+    // Slow answers to these may not cost what is known already.
+    let mut context = context.clone();
+    let whole = context.left.saturating_sub(KEPT_BACK);
+    let mut has_time = || {
+        context.left = whole.saturating_sub(began.elapsed());
+        (!context.left.is_zero()).then(|| context.clone())
+    };
     let mut forgotten = Vec::new();
-    for id in missing {
-        // What fails here leaves out this one, and those after it: the controller has gone meanwhile.
-        match single(at, context, cluster, id).await {
+    for id in portion {
+        let Some(context) = has_time() else { break };
+        match single(at, &context, cluster, id).await {
             Ok(Some(report)) => drop(reports.insert(id.to_owned(), report)),
             Ok(None) => forgotten.push(id),
-            Err(_) => break,
+            Err(error) => {
+                let absent = words::is_absence(&error.message);
+                if !absent {
+                    slot.turns().failed(id, Instant::now());
+                }
+                // The controller has gone meanwhile, or is slow: those after it would not be told either.
+                if absent || error.kind == HookErrorKind::Timeout {
+                    break;
+                }
+                continue;
+            }
         }
+        slot.turns().told(id, Instant::now());
     }
     if forgotten.is_empty() {
         return Ok(reports);
     }
-    let accounted = accounting(at, context, cluster, &forgotten).await.unwrap_or_default();
+    let accounted = match has_time() {
+        Some(context) => accounting(at, &context, cluster, &forgotten).await.unwrap_or_default(),
+        None => BTreeMap::new(),
+    };
     for id in forgotten {
         // Accounting lags: a job that it believes alive is over, for the controller says that there is none.
         let report = accounted.get(id).filter(|report| report.state == JobState::Ended).cloned();

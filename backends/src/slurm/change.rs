@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use wharf_core::backend::{HostContext, HostError};
 use wharf_core::hook::HookErrorKind;
-use wharf_protocol::Time;
+use wharf_protocol::{JobState, Time};
 
 use super::arguments::{Extend, Scancel};
 use super::run::{Cluster, Said, run};
@@ -106,6 +106,16 @@ pub(super) async fn extend(
     let Some((id, cluster)) = table::split_id(&what.job_id) else {
         return Err(HostError::new(HookErrorKind::Invalid, "not a job id of Slurm"));
     };
+    // A time that has not begun ends at no time that could be told.
+    match ask::single(at, context, cluster, id).await? {
+        None => return Err(HostError::new(HookErrorKind::NotFound, "Slurm knows no such job any more")),
+        Some(report) if matches!(report.state, JobState::Queued | JobState::Held) => {
+            let message =
+                "its job has not started, so its time has not begun: for more, start it anew with that";
+            return Err(HostError::new(HookErrorKind::Invalid, message));
+        }
+        Some(_) => {}
+    }
     let minutes = what.by_seconds.unwrap_or(0).div_ceil(60).max(1);
     let mut argv = vec!["scontrol".to_owned()];
     argv.extend(cluster.map(|cluster| format!("--clusters={cluster}")));

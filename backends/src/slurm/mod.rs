@@ -1,7 +1,7 @@
 //! The slurm backend: typed functions over Slurm's own commands, for the hooks of Slurm templates.
 //!
 //! Commands get arguments only and a cleaned environment ([`run`]); their answers are read by pure functions
-//! ([`table`], [`words`]); submitting is in [`submit`], asking in [`ask`], ending and prolonging in [`change`]. Nothing is
+//! ([`table`], [`words`], [`reasons`]); submitting is in [`submit`], asking in [`ask`], ending and prolonging in [`change`]. Nothing is
 //! remembered of jobs: what one is called, and that is its session's id, finds it again.
 //!
 //! The rule everywhere: an answer that Slurm did not surely give is none. Only a refusal that left nothing in the queue
@@ -10,9 +10,11 @@
 mod arguments;
 mod ask;
 mod change;
+mod reasons;
 mod run;
 mod submit;
 mod table;
+mod turns;
 mod words;
 
 use std::sync::Arc;

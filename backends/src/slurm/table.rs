@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use wharf_core::hook::JobReport;
 use wharf_protocol::{JobState, Time};
 
-use super::words;
+use super::{reasons, words};
 
 /// The fields of [`queue`]; `|` is part of none of them.
 pub(super) const QUEUE: &str =
@@ -83,7 +83,7 @@ fn plain(text: &str) -> String {
 fn describe(report: &mut JobReport, raw: &str, reason: &str) {
     report.raw = Some(plain(raw));
     let reason = reason.trim().trim_matches(['(', ')']);
-    let shown = match (words::reason(reason), reason) {
+    let shown = match (reasons::reason(reason), reason) {
         (Some(words), word) => Some(format!("{words} ({})", plain(word))),
         (None, "" | "None" | "NONE" | "null") => None,
         (None, word) => Some(plain(word)),
@@ -92,7 +92,7 @@ fn describe(report: &mut JobReport, raw: &str, reason: &str) {
     if matches!(report.state, JobState::Queued | JobState::Held | JobState::Starting) {
         report.reason = shown;
     }
-    if report.state == JobState::Queued && words::is_hold(reason) {
+    if report.state == JobState::Queued && reasons::is_hold(reason) {
         report.state = JobState::Held;
     }
 }
@@ -294,3 +294,6 @@ pub(super) fn associations(text: &str) -> (Vec<String>, Vec<String>) {
     }
     (accounts, qos)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,192 +1,14 @@
-//! Answers as squeue(1), sacct(1), sinfo(1), sbatch(1) and sacctmgr(1) document them (Slurm 20.11 to 25.05), and odd
-//! ones that sites see. Programs are small scripts on a path of the test's own.
+//! What is made of the commands' answers, odd ones included. Programs are small scripts on a path of the test's own.
 
 use std::os::unix::fs::PermissionsExt as _;
 
 use wharf_core::hook::JobReport;
-use wharf_protocol::{EndCause, JobState};
+use wharf_protocol::JobState;
 
 use super::*;
 
 const ID: &str = "k3v9x2m7q4t8w1z6b5n0";
 const OTHER: &str = "abcdefghjkmnpqrstvw1";
-
-#[test]
-fn every_job_state_has_a_meaning() {
-    use JobState::{Completing, Ended, Held, Queued, Running, Starting, Suspended, Unknown};
-    let table = [
-        ("BOOT_FAIL", "BF", Ended, Some(EndCause::NodeFailed)),
-        ("CANCELLED", "CA", Ended, Some(EndCause::Vanished)),
-        ("COMPLETED", "CD", Ended, None),
-        ("CONFIGURING", "CF", Starting, None),
-        ("COMPLETING", "CG", Completing, None),
-        ("DEADLINE", "DL", Ended, Some(EndCause::Timeout)),
-        ("FAILED", "F", Ended, None),
-        ("NODE_FAIL", "NF", Ended, Some(EndCause::NodeFailed)),
-        ("OUT_OF_MEMORY", "OOM", Ended, Some(EndCause::OutOfMemory)),
-        ("PENDING", "PD", Queued, None),
-        ("PREEMPTED", "PR", Ended, Some(EndCause::Preempted)),
-        ("RUNNING", "R", Running, None),
-        ("RESV_DEL_HOLD", "RD", Held, None),
-        ("REQUEUE_FED", "RF", Queued, None),
-        ("REQUEUE_HOLD", "RH", Held, None),
-        ("REQUEUED", "RQ", Queued, None),
-        ("RESIZING", "RS", Running, None),
-        ("REVOKED", "RV", Unknown, None),
-        ("SIGNALING", "SI", Running, None),
-        ("SPECIAL_EXIT", "SE", Held, None),
-        ("STAGE_OUT", "SO", Completing, None),
-        ("STOPPED", "ST", Suspended, None),
-        ("SUSPENDED", "S", Suspended, None),
-        ("TIMEOUT", "TO", Ended, Some(EndCause::Timeout)),
-        ("LAUNCH_FAILED", "LAUNCH_FAILED", Ended, None),
-    ];
-    for (long, short, state, cause) in table {
-        for word in [long, short] {
-            assert_eq!(words::state(word), words::Meaning { state, cause }, "{word}");
-        }
-    }
-    assert_eq!(words::state("CANCELLED by 1000").cause, Some(EndCause::Vanished));
-    assert_eq!(words::state("CANCELLED+").cause, Some(EndCause::Vanished));
-    for odd in ["", "SOMETHING_NEW", "running", "\u{1b}[31mRUNNING"] {
-        assert_eq!(words::state(odd).state, Unknown, "{odd:?}");
-    }
-}
-
-#[test]
-fn reasons_are_words_for_people_and_holds_are_told() {
-    assert_eq!(words::reason("Priority"), Some("waiting for jobs of higher priority"));
-    assert_eq!(words::reason("Resources"), Some("waiting for resources"));
-    assert_eq!(words::reason("QOSGrpCpuLimit"), Some("waiting for a limit of its quality of service"));
-    assert_eq!(words::reason("AssocGrpMemLimit"), Some("waiting for a limit of its account"));
-    assert_eq!(words::reason("None"), None);
-    assert_eq!(words::reason("SomethingNew"), None);
-    assert!(words::is_hold("JobHeldAdmin") && !words::is_hold("Priority"));
-}
-
-#[test]
-fn a_queue_is_read_and_odd_rows_spoil_nothing() {
-    let text = "\
-CLUSTER: main
-slurm_load_jobs: this is a warning that a site prints
-101|RUNNING|2|0|n1|2026-01-01T10:00:00|2026-01-01T12:30:00|None|
-102|PENDING|0|0||2026-01-02T08:00:00|N/A|Priority|
-103|PENDING|0|0||N/A|N/A|JobHeldUser|
-104|PENDING|0|0||N/A|N/A|(Nodes required for job are DOWN, DRAINED or reserved | odd)|
-105_[1-9]|PENDING|0|0||N/A|N/A|Resources|
-106+0|RUNNING|0|0|n1|N/A|N/A|None|
-107|FLYING|0|0||N/A|N/A|None|
-108|FAILED|0|1792|n[1-2]|N/A|N/A|NonZeroExitCode|
-109|SUSPENDED|x|0|n3|bad|worse|None|
-110|RUNNING|0|0|n1|2026-01-01T10:00:00|2026-01-0
-";
-    let rows = table::queue(text);
-    let ids: Vec<&str> = rows.keys().map(String::as_str).collect();
-    assert_eq!(ids, ["101", "102", "103", "104", "107", "108", "109"]);
-    let running = &rows["101"];
-    assert_eq!(
-        (running.state, running.restarts, running.reason.as_deref()),
-        (JobState::Running, Some(2), None)
-    );
-    assert_eq!(running.node.as_deref(), Some("n1"));
-    assert_eq!(running.ends_at.map(|at| at.to_string()).as_deref(), Some("2026-01-01T12:30:00Z"));
-    let waiting = &rows["102"];
-    assert_eq!(waiting.reason.as_deref(), Some("waiting for jobs of higher priority (Priority)"));
-    assert_eq!(waiting.starts_at.map(|at| at.to_string()).as_deref(), Some("2026-01-02T08:00:00Z"));
-    assert_eq!((rows["103"].state, rows["103"].starts_at), (JobState::Held, None));
-    assert_eq!(rows["104"].state, JobState::Queued);
-    assert_eq!((rows["107"].state, rows["107"].raw.as_deref()), (JobState::Unknown, Some("FLYING")));
-    assert_eq!((rows["108"].state, rows["108"].exit_code), (JobState::Ended, Some(7)));
-    assert_eq!(
-        (rows["109"].state, rows["109"].restarts, rows["109"].ends_at),
-        (JobState::Suspended, None, None)
-    );
-}
-
-#[test]
-fn places_in_the_queue_are_counted_in_each_partition_by_priority_and_age() {
-    let text = "\
-CLUSTER: other
-4294901754|gpu|101|PENDING|0|0||N/A|N/A|Priority|
-4294901754|gpu|99|PENDING|0|0||N/A|N/A|Priority|
-4294901760|gpu|102|PENDING|0|0||N/A|N/A|Resources|
-4294901760|gpu|103|RUNNING|0|0|n1|N/A|N/A|None|
-0|gpu|104|PENDING|0|0||N/A|N/A|JobHeldUser|
-7|cpu,gpu|105|PENDING|0|0||N/A|N/A|Priority|
-odd|cpu|106|PENDING|0|0||N/A|N/A|Priority|
-9|cpu|107_[1-3]|PENDING|0|0||N/A|N/A|Priority|
-5|cpu|108|PENDING|0|0||N/A|N/A|Prio";
-    let rows = table::ranked(text);
-    let places: Vec<(&str, Option<u64>)> = rows.iter().map(|(id, row)| (id.as_str(), row.position)).collect();
-    assert_eq!(
-        places,
-        [
-            ("101", Some(3)),
-            ("102", Some(1)),
-            ("103", None),
-            ("104", None),
-            ("105", Some(1)),
-            ("106", None),
-            ("99", Some(2))
-        ]
-    );
-}
-
-#[test]
-fn accounting_tells_ends() {
-    let text = "\
-101|TIMEOUT|0:0|2026-01-01T10:00:00|2026-01-01T11:00:00|n1|None
-102|OUT_OF_MEMORY|0:125|2026-01-01T10:00:00|2026-01-01T11:00:00|n1|None
-103|CANCELLED by 1000|0:15|Unknown|2026-01-01T11:00:00|None assigned|None
-104|FAILED|3:0|2026-01-01T10:00:00|2026-01-01T11:00:00|n1|None
-101.batch|CANCELLED|0:15|2026-01-01T10:00:00|2026-01-01T11:00:00|n1|
-";
-    let rows = table::accounting(text);
-    let cause = |id: &str| rows[id].cause;
-    assert_eq!(cause("101"), Some(EndCause::Timeout));
-    assert_eq!(cause("102"), Some(EndCause::OutOfMemory));
-    assert_eq!((cause("103"), rows["103"].node.as_deref()), (Some(EndCause::Vanished), None));
-    assert_eq!((cause("104"), rows["104"].exit_code), (None, Some(3)));
-    assert_eq!(rows.len(), 4);
-}
-
-#[test]
-fn a_job_id_is_found_in_noise_or_not_at_all() {
-    assert_eq!(table::submitted("8123\n"), Some("8123"));
-    assert_eq!(table::submitted("8123;main\n"), Some("8123;main"));
-    assert_eq!(table::submitted("Welcome, 12 nodes are free\n\n8123\r\nHave a nice day\n"), Some("8123"));
-    for none in ["", "Submitted batch job 8123\n", "8123;-M\n", "8123;a b", "81230000000000", "-1"] {
-        assert_eq!(table::submitted(none), None, "{none:?}");
-    }
-    assert_eq!(table::split_id("8123;main"), Some(("8123", Some("main"))));
-    for none in ["8123_4", "8123+0", "--all", "8123;", "8123;--user=x", "1,2", "1 2"] {
-        assert_eq!(table::split_id(none), None, "{none:?}");
-    }
-}
-
-#[test]
-fn what_surely_left_nothing_is_told_and_the_rest_is_unknown() {
-    let failed = "sbatch: error: Batch job submission failed: ";
-    let table = [
-        ("Invalid partition name specified", HookErrorKind::Invalid),
-        (
-            "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",
-            HookErrorKind::Invalid,
-        ),
-        ("Requested node configuration is not available", HookErrorKind::Invalid),
-        ("Invalid account or account/partition combination specified", HookErrorKind::Denied),
-        ("User's group not permitted to use this partition", HookErrorKind::Denied),
-        ("Unable to contact slurm controller (connect failure)", HookErrorKind::Unavailable),
-        ("Slurm backup controller in standby mode", HookErrorKind::Unavailable),
-        ("Unable to contact slurm controller (receive failure)", HookErrorKind::CommandFailed),
-        ("Socket timed out on send/recv operation", HookErrorKind::CommandFailed),
-        ("Zero Bytes were transmitted or received", HookErrorKind::CommandFailed),
-        ("Something that nobody has seen", HookErrorKind::CommandFailed),
-    ];
-    for (text, kind) in table {
-        assert_eq!(words::refusal(&format!("{failed}{text}")), kind, "{text}");
-    }
-}
 
 fn job() -> Sbatch {
     serde_json::from_value(json!({ "script": "#!/bin/sh\n", "tag": ID, "output": "/s/job.log" })).unwrap()
@@ -220,22 +42,6 @@ fn values_are_single_words_and_never_options() {
     job.partition = None;
     job.options = vec!["id".to_owned()];
     assert_eq!(submit::argv(&job).unwrap_err().kind, HookErrorKind::Misconfigured);
-}
-
-#[test]
-fn choices_are_read() {
-    let partitions =
-        json!(table::partitions("long|up|7-00:00:00|long\nshort|up|1:00:00|short*\nold|down|infinite|old\n"));
-    assert_eq!(partitions[0]["name"], "short");
-    assert_eq!(
-        partitions[2],
-        json!({"name": "old", "available": false, "default": false, "time_limit": "infinite"})
-    );
-    let (accounts, qos) = table::associations("physics|normal,high\nphysics|normal\nchemistry|\n|x\n");
-    assert_eq!(
-        (accounts, qos),
-        (vec!["physics".into(), "chemistry".into()], vec!["normal".into(), "high".into()])
-    );
 }
 
 /// Programs of Slurm's names, in sh.
@@ -375,6 +181,65 @@ async fn silence_and_glitches_are_no_answer() {
     );
 }
 
+/// A squeue whose list has only job 1, and what it says of single ones.
+fn one_by_one(singly: &str) -> Fake {
+    let squeue = format!(
+        r#"case "$*" in
+  {singly}
+  *--jobs=*) echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1 ;;
+  *) echo '1|RUNNING|0|0|n1|N/A|N/A|None|' ;;
+esac"#
+    );
+    Fake::new(&[("squeue", &squeue), ("sacct", "exit 1")])
+}
+
+#[tokio::test]
+async fn forgotten_jobs_are_asked_about_in_portions_and_all_have_their_turn() {
+    let fake = one_by_one("");
+    let slurm = Slurm::new("slurm", Cluster::default());
+    let ids: Vec<String> = (1..=60).map(|id| id.to_string()).collect();
+    let ask = async || {
+        let context = fake.context(Duration::from_secs(30));
+        let answer = slurm.call("status", json!({"job_ids": ids}), &context).await.unwrap();
+        answer.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>()
+    };
+    let (first, second) = (ask().await, ask().await);
+    assert_eq!((first.len(), second.len()), (41, 41));
+    assert_eq!(first.union(&second).count(), 60);
+}
+
+#[tokio::test]
+async fn an_odd_job_stops_no_other_and_is_not_asked_about_at_once_again() {
+    let fake = one_by_one("*--jobs=2) echo 'something that nobody has seen' >&2; exit 1 ;;");
+    let slurm = Slurm::new("slurm", Cluster::default());
+    for _ in 0..2 {
+        let context = fake.context(Duration::from_secs(10));
+        let answer = slurm.call("status", json!({"job_ids": ["1", "2", "3"]}), &context).await.unwrap();
+        assert_eq!((&answer["1"]["state"], &answer["3"]["state"]), (&json!("running"), &json!("gone")));
+        assert!(answer["2"].is_null(), "{answer}");
+    }
+    let calls = fake.calls();
+    let of =
+        |job: &str| calls.lines().filter(|line| line.starts_with("squeue") && line.ends_with(job)).count();
+    assert_eq!((of("--jobs=2"), of("--jobs=3")), (1, 2), "{calls}");
+}
+
+#[tokio::test]
+async fn a_question_that_hangs_costs_nothing_that_is_known() {
+    let fake = one_by_one("*--jobs=2) exec sleep 30 ;;");
+    let ask = fake.call_within("status", json!({"job_ids": ["1", "2", "1;away"]}), Duration::from_secs(4));
+    let answer = ask.await.unwrap();
+    assert_eq!((&answer["1"]["state"], &answer["2"]), (&json!("running"), &json!(null)), "{answer}");
+    assert_eq!(answer["1;away"]["state"], "running", "{answer}");
+    let silent = Fake::new(&[(
+        "squeue",
+        "case \"$*\" in *--clusters=away*) exec sleep 30 ;; esac; echo '1|RUNNING|0|0|n1|N/A|N/A|None|'",
+    )]);
+    let ask = silent.call_within("status", json!({"job_ids": ["1", "1;away"]}), Duration::from_secs(3));
+    let answer = ask.await.unwrap();
+    assert_eq!((&answer["1"]["state"], &answer["1;away"]), (&json!("running"), &json!(null)), "{answer}");
+}
+
 #[tokio::test]
 async fn one_question_serves_many_jobs() {
     let fake = Fake::new(&[(
@@ -459,6 +324,20 @@ echo 'scancel: error: Kill job error on job id 3: Invalid job id specified' >&2;
     for id in ["1", "2"] {
         assert_eq!(answer[id]["error"]["kind"], "unavailable", "{answer}");
     }
+}
+
+#[tokio::test]
+async fn only_a_job_that_has_begun_is_given_more_time() {
+    let squeue = "case \"$*\" in *--jobs=1) echo '1|PENDING|0|0||N/A|N/A|Priority|' ;;
+  *--jobs=2) echo '2|RUNNING|0|0|n1|2026-01-01T10:00:00|2026-01-01T12:30:00|None|' ;;
+  *) echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1 ;; esac";
+    let fake = Fake::new(&[("squeue", squeue), ("scontrol", "")]);
+    let extend = async |id: &str| fake.call("extend", json!({"job_id": id, "by_seconds": 90})).await;
+    assert_eq!(extend("1").await.unwrap_err().kind, HookErrorKind::Invalid);
+    assert_eq!(extend("3").await.unwrap_err().kind, HookErrorKind::NotFound);
+    assert!(!fake.calls().contains("scontrol"), "{}", fake.calls());
+    assert_eq!(extend("2").await.unwrap(), json!({"ends_at": "2026-01-01T12:30:00Z"}));
+    assert!(fake.calls().contains("scontrol update JobId=2 TimeLimit=+2\n"), "{}", fake.calls());
 }
 
 #[test]

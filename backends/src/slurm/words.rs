@@ -1,7 +1,6 @@
-//! Slurm's words: job states, reasons for waiting, and what an error text means. Pure.
+//! Slurm's words: job states, and what an error text means. Pure; reasons for waiting are in [`super::reasons`].
 //!
-//! States and reasons as in squeue(1) and slurm/slurm.h of 20.11 to 25.05; a word that is not here is a state that
-//! nobody can tell, and a reason that is shown as it is.
+//! States as in squeue(1) of 20.11 to 25.05; a word that is not here is a state that nobody can tell.
 
 use wharf_core::hook::HookErrorKind;
 use wharf_protocol::{EndCause, JobState};
@@ -41,74 +40,6 @@ pub(super) fn state(word: &str) -> Meaning {
         // Another cluster of the federation may have it.
         _ => alive(JobState::Unknown),
     }
-}
-
-/// Why a job waits, in words; `None` for reasons that say nothing (`None`) and for ones that nobody knows.
-pub(super) fn reason(word: &str) -> Option<&'static str> {
-    let qos = word.starts_with("QOS");
-    let association = word.starts_with("Assoc");
-    Some(match word {
-        "Priority" => "waiting for jobs of higher priority",
-        "Resources" => "waiting for resources",
-        "Dependency" => "waiting for another job",
-        "DependencyNeverSatisfied" => "waits for another job that will never fit: it cannot start",
-        "BeginTime" => "waiting for the time at which it may begin",
-        "JobHeldUser" => "held by its user",
-        "JobHeldAdmin" => "held by an administrator",
-        "JobHoldMaxRequeue" => "held: it was put back into the queue too often",
-        "JobArrayTaskLimit" => "waiting for other tasks of its array",
-        "JobLaunchFailure" => "could not be launched; the administrator has to look",
-        "launch_failed_requeued_held" | "launch failed requeued held" => "held: it could not be launched",
-        "NodeDown" | "ReqNodeNotAvail" | "NodesDown" => "waiting for a node that is down or reserved",
-        "Nodes_required_for_job_are_DOWN" => "waiting for nodes that are down or reserved",
-        "PartitionDown" => "its partition is down",
-        "PartitionInactive" => "its partition takes no jobs now",
-        "PartitionNodeLimit" => "asks for more than its partition has",
-        "PartitionTimeLimit" => "asks for more time than its partition gives",
-        "PartitionConfig" => "does not fit its partition",
-        "Licenses" => "waiting for a licence",
-        "Reservation" => "waiting for its reservation",
-        "ReservationDeleted" => "held: its reservation was deleted",
-        "InvalidAccount" => "its account is not valid (any more)",
-        "InvalidQOS" => "its quality of service is not valid (any more)",
-        "AccountNotAllowed" => "its account may not use the partition",
-        "AccountingPolicy" => "waiting for a limit of its account",
-        "BadConstraints" => "no node can ever fit what it asks for",
-        "Cleaning" => "waiting until its last run is cleaned up",
-        "Prolog" => "its node is being prepared",
-        "SystemFailure" => "failed by the system",
-        "TimeLimit" => "its time was up",
-        "InactiveLimit" => "was idle for too long",
-        "NonZeroExitCode" => "ended with an error",
-        "RaisedSignal" => "was ended by a signal",
-        "OutOfMemory" => "was ended for memory",
-        "FedJobLock" => "waiting for the clusters of its federation",
-        "FrontEndDown" => "waiting for a front end",
-        "BurstBufferResources" | "BurstBufferStageIn" | "BurstBufferOperation" => {
-            "waiting for the burst buffer"
-        }
-        "QOSNotAllowed" => "its quality of service may not be used here",
-        "QOSJobLimit" => "waiting for the job limit of its quality of service",
-        "QOSResourceLimit" => "waiting for a resource limit of its quality of service",
-        "QOSTimeLimit" => "waiting for the time limit of its quality of service",
-        "QOSUsageThreshold" => "waiting until usage falls below its quality of service's threshold",
-        "AssociationJobLimit" | "AssocMaxJobsLimit" => "waiting for the job limit of its account",
-        "AssociationResourceLimit" => "waiting for a resource limit of its account",
-        "AssociationTimeLimit" => "waiting for the time limit of its account",
-        "MaxMemPerLimit" => "asks for more memory than is allowed",
-        _ if word.contains("ReqNodeNotAvail") => "waiting for a node that is down or reserved",
-        _ if qos => "waiting for a limit of its quality of service",
-        _ if association => "waiting for a limit of its account",
-        _ if word.starts_with("MaxJobs") || word.starts_with("MaxSubmit") => "waiting for a limit of jobs",
-        _ => return None,
-    })
-}
-
-/// Whether a waiting job with this reason waits for a person rather than for its turn.
-pub(super) fn is_hold(word: &str) -> bool {
-    matches!(word, "JobHeldUser" | "JobHeldAdmin" | "JobHoldMaxRequeue" | "ReservationDeleted")
-        || word.contains("requeued held")
-        || word == "launch_failed_requeued_held"
 }
 
 /// Whether the text says that Slurm surely knows no such job.
@@ -217,3 +148,6 @@ pub(super) fn refusal(text: &str) -> HookErrorKind {
     }
     HookErrorKind::CommandFailed
 }
+
+#[cfg(test)]
+mod tests;

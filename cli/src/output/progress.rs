@@ -61,7 +61,7 @@ pub(crate) fn describe(session: &Session) -> String {
             said.push_str(&format!(" {}", super::table::job_state(job.state)));
         }
         if let Some(reason) = job.reason.as_deref().filter(|reason| !reason.is_empty()) {
-            said.push_str(&format!(" ({})", escape::line(reason)));
+            said.push_str(&format!(": {}", escape::line(reason)));
         }
         if let Some(position) = job.position {
             said.push_str(&format!(", place {position}"));

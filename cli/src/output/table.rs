@@ -220,10 +220,16 @@ pub(crate) fn session(output: &Output, session: &Session, open: &[OpenStream]) -
     fields.add("owner", &session.owner);
     fields.add("template", &session.template);
     fields.styled("state", &state, mood);
-    fields.add("reason", &word(session));
+    let reason = word(session);
+    fields.add("reason", &reason);
     if let Some(job) = &session.job {
         let mut text = format!("{} {}", job.id, job_state(job.state));
-        for (label, more) in [("", &job.raw), ("on ", &job.node), ("reason ", &job.reason)] {
+        if let Some(raw) = job.raw.as_deref().filter(|raw| !raw.is_empty()) {
+            text.push_str(&format!(" ({raw})"));
+        }
+        // What stands in the line above need not be said again.
+        let own = job.reason.clone().filter(|own| *own != reason);
+        for (label, more) in [("on ", &job.node), ("reason ", &own)] {
             if let Some(more) = more.as_deref().filter(|more| !more.is_empty()) {
                 text.push_str(&format!(", {label}{more}"));
             }
@@ -235,7 +241,7 @@ pub(crate) fn session(output: &Output, session: &Session, open: &[OpenStream]) -
         if let (State::Pending, Some(at)) = (session.state, job.starts_at) {
             fields.add("expected start", &moment(output, at));
         }
-        if let Some(at) = job.ends_at {
+        if let Some(at) = job.ends_at.filter(|_| session.state != State::Ended) {
             fields.add("job ends", &moment(output, at));
         }
     }

@@ -85,7 +85,7 @@ impl Launcher {
                 return self.again(by, &spent, &fingerprint).await;
             }
         }
-        inner.look_at_templates().await;
+        inner.look_at_template(&request.template).await;
         let template = self.usable(&request.template)?;
         let requeue = inner.backend(&template).is_some_and(|backend| backend.requeues());
         let now = inner.clock.now();

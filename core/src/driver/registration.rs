@@ -28,7 +28,7 @@ impl Driver {
                 return Err(Refusal::Over("the session is over, or a newer monitor serves it".to_owned()));
             }
             Fence::Busy => {
-                self.inner.ask_soon(&self.session.record.template, false);
+                self.inner.ask_about(&self.session.record);
                 let wait = Duration::from_secs(2);
                 return Err(Refusal::Later(wait, "another monitor is connected for this session".to_owned()));
             }

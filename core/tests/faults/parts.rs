@@ -111,6 +111,10 @@ impl Catalog for OneTemplate {
     }
 
     fn reload(&self) {}
+
+    fn is_current(&self, name: &str) -> bool {
+        name == "t"
+    }
 }
 
 #[derive(Debug)]

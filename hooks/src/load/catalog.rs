@@ -24,6 +24,8 @@ pub(crate) struct Shelf {
     reloading: Mutex<()>,
     /// Directories that could not be listed at the last reload: told once.
     unlisted: Mutex<BTreeSet<PathBuf>>,
+    /// All directories are on this host.
+    near: bool,
 }
 
 /// The origin of a template whose directory is not there any more.
@@ -61,7 +63,9 @@ impl Shelf {
                 own.entry(name.to_owned()).or_default().files.insert(file.to_owned(), file_entry);
             }
         }
+        let near = !dirs.iter().any(|dir| wharf_core::filesystem::is_network(dir));
         let shelf = Self {
+            near,
             dirs,
             builtin: own,
             slots: RwLock::default(),
@@ -104,6 +108,28 @@ impl Shelf {
                 .collect()
         };
         seen.into_iter().any(|(dir, seen)| look(&dir) != seen)
+    }
+
+    /// Whether a reload would change nothing of that template, as far as can be told without blocking.
+    pub(crate) fn is_current(&self, name: &str) -> bool {
+        let here = {
+            let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+            // What is missing or broken may lack a template that has turned up since.
+            let good = |slot: &Slot| matches!(slot.state, TemplateState::Ok | TemplateState::Disabled);
+            if !self.near || !slots.get(name).is_some_and(good) {
+                return false;
+            }
+            chain(&slots, name).all(|slot| slot.near)
+                && levels(&slots, name).all(|level| {
+                    slots.get(level).is_some_and(|slot| slot.origin == origin(self.place(level).as_deref()))
+                })
+        };
+        here && !self.has_changed(name)
+    }
+
+    /// The directory of a template: the first one wins; none for one that is built in or not there.
+    fn place(&self, name: &str) -> Option<PathBuf> {
+        self.dirs.iter().map(|dir| dir.join(name)).find(|dir| dir.is_dir())
     }
 
     /// Reads again what has changed, if that template has.
@@ -172,7 +198,7 @@ impl Shelf {
         let before = self.slots.read().unwrap_or_else(PoisonError::into_inner).clone();
         let mut dirty: BTreeSet<String> = BTreeSet::new();
         for (name, place) in &places {
-            let origin = place.as_ref().map_or_else(|| "builtin".to_owned(), |dir| dir.display().to_string());
+            let origin = origin(place.as_deref());
             let seen = place.as_ref().map(|dir| look(dir));
             let old = before.get(name);
             if old.is_none_or(|old| old.origin != origin || old.seen != seen) {
@@ -229,12 +255,20 @@ impl Shelf {
     }
 }
 
-/// A template and those it extends.
-fn chain<'a>(slots: &'a BTreeMap<String, Slot>, name: &'a str) -> impl Iterator<Item = &'a Slot> {
+fn origin(place: Option<&Path>) -> String {
+    place.map_or_else(|| "builtin".to_owned(), |dir| dir.display().to_string())
+}
+
+/// The names of a template and of those it extends.
+fn levels<'a>(slots: &'a BTreeMap<String, Slot>, name: &'a str) -> impl Iterator<Item = &'a str> {
     let good = slots.get(name).and_then(|slot| slot.good.as_ref());
     let below = good.into_iter().flat_map(|version| version.levels.iter().skip(1));
-    let names = std::iter::once(name).chain(below.map(|level| level.name.as_str()));
-    names.filter_map(|name| slots.get(name))
+    std::iter::once(name).chain(below.map(|level| level.name.as_str()))
+}
+
+/// A template and those it extends.
+fn chain<'a>(slots: &'a BTreeMap<String, Slot>, name: &'a str) -> impl Iterator<Item = &'a Slot> {
+    levels(slots, name).filter_map(|name| slots.get(name))
 }
 
 fn look(dir: &Path) -> Seen {

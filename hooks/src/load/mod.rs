@@ -24,6 +24,7 @@ use wharf_core::hook::Hook;
 use wharf_core::template::Template;
 use wharf_protocol::template::{Finding, Severity};
 
+use crate::lua::render::Documents;
 pub(crate) use endpoint::is_name;
 use files::Files;
 use manifest::RunRules;
@@ -58,6 +59,8 @@ pub(crate) struct Level {
     pub(crate) lua: Vec<Hook>,
     /// Hooks that are executables: file relative to the template.
     pub(crate) executables: BTreeMap<Hook, String>,
+    /// Its documents.
+    pub(crate) documents: Arc<Documents>,
 }
 
 impl Level {
@@ -226,7 +229,7 @@ fn level(name: String, files: Files, own: bool, out: &mut Vec<Finding>) -> Level
     }
     out.append(&mut found);
     let hash = files.hash();
-    Level { name, files: Arc::new(files), hash, lua, executables }
+    Level { name, files: Arc::new(files), hash, lua, executables, documents: Arc::default() }
 }
 
 pub(crate) fn hook_of(word: &str) -> Option<Hook> {

@@ -19,6 +19,7 @@ use super::command::{self, duration};
 use super::fault::{Failed, failed, mistake};
 use super::render;
 use super::value::{Into, Out, Secret};
+use super::vm::OVER;
 use super::waiting::waiting;
 use crate::context::Context;
 use crate::exec;
@@ -57,8 +58,10 @@ struct Shared {
     work: OnceLock<Work>,
     /// A module's body runs: nothing may happen then.
     loading: AtomicBool,
-    /// A function that waits was called.
-    waited: AtomicBool,
+    /// Functions run side by side now.
+    beside: AtomicUsize,
+    /// They did once.
+    suspended: AtomicBool,
     commands: AtomicUsize,
     tmp: Mutex<Tmp>,
 }
@@ -68,7 +71,8 @@ impl Default for Shared {
         Self {
             work: OnceLock::new(),
             loading: AtomicBool::new(true),
-            waited: AtomicBool::default(),
+            beside: AtomicUsize::default(),
+            suspended: AtomicBool::default(),
             commands: AtomicUsize::default(),
             tmp: Mutex::default(),
         }
@@ -144,14 +148,29 @@ impl Host {
         self.0.loading.swap(loading, Ordering::Relaxed)
     }
 
-    /// A function that waits was called.
-    pub(crate) fn waits(&self) {
-        self.0.waited.store(true, Ordering::Relaxed);
+    /// Whether functions run side by side now.
+    pub(crate) fn is_beside_others(&self) -> bool {
+        self.0.beside.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether one was.
-    pub(crate) fn has_waited(&self) -> bool {
-        self.0.waited.load(Ordering::Relaxed)
+    /// Whether the VM may keep what was cut off in the middle.
+    pub(crate) fn has_suspended(&self) -> bool {
+        self.0.suspended.load(Ordering::Relaxed)
+    }
+
+    /// Has the script's own thread wait, for as long as the call may take.
+    pub(crate) fn wait_for<R>(&self, work: impl Future<Output = mlua::Result<R>>) -> mlua::Result<R> {
+        let Some(Call { context, runtime, .. }) = self.call() else { return Err(mistake("no call")) };
+        let in_time = async {
+            tokio::select! {
+                biased;
+                done = work => done,
+                // Drops what the script waits for.
+                () = tokio::time::sleep_until(context.deadline) => Err(mistake(OVER)),
+                () = context.cancel.cancelled() => Err(mistake(OVER)),
+            }
+        };
+        tokio::task::block_in_place(|| runtime.block_on(in_time))
     }
 
     /// How many commands there have been, this one included.
@@ -193,21 +212,19 @@ fn cut(text: &str, most: usize) -> &str {
 pub(crate) fn add(lua: &Lua, globals: &Table, shared: &Host) -> mlua::Result<()> {
     let table = lua.create_table()?;
     let state = shared.clone();
-    let exec = waiting(lua, shared, "host.exec", move |lua| {
-        let state = state.clone();
-        lua.create_async_function(move |lua, options: Table| command::exec(lua, state.clone(), options))
+    let exec = waiting(lua, shared, "host.exec", move |lua, options: Table| {
+        command::exec(lua, state.clone(), options)
     })?;
     table.set("exec", exec)?;
     table.set("fail", lua.create_function(fail)?)?;
     let state = shared.clone();
     table.set("tmp", lua.create_function(move |_, args| tmp(&state, args))?)?;
-    table
-        .set("parallel", waiting(lua, shared, "host.parallel", |lua| lua.create_async_function(parallel))?)?;
     let state = shared.clone();
-    let cached = waiting(lua, shared, "host.cache", move |lua| {
-        let state = state.clone();
-        lua.create_async_function(move |lua, args| cache(lua, state.clone(), args))
-    })?;
+    let parallel =
+        waiting(lua, shared, "host.parallel", move |lua, functions| parallel(lua, state.clone(), functions))?;
+    table.set("parallel", parallel)?;
+    let state = shared.clone();
+    let cached = waiting(lua, shared, "host.cache", move |lua, args| cache(lua, state.clone(), args))?;
     table.set("cache", cached)?;
     let state = shared.clone();
     table.set(
@@ -221,18 +238,15 @@ pub(crate) fn add(lua: &Lua, globals: &Table, shared: &Host) -> mlua::Result<()>
         })?,
     )?;
     let state = shared.clone();
-    let sleep = waiting(lua, shared, "host.sleep", move |lua| {
-        let state = state.clone();
-        lua.create_async_function(move |_, time: Lv| {
-            let checked = duration("host.sleep", &time).map(|time| {
-                let pretended = state.stage().is_some_and(|stage| stage.slept(time));
-                if pretended { Duration::ZERO } else { time }
-            });
-            async move {
-                tokio::time::sleep(checked?).await;
-                Ok(())
-            }
-        })
+    let sleep = waiting(lua, shared, "host.sleep", move |_, time: Lv| {
+        let checked = duration("host.sleep", &time).map(|time| {
+            let pretended = state.stage().is_some_and(|stage| stage.slept(time));
+            if pretended { Duration::ZERO } else { time }
+        });
+        async move {
+            tokio::time::sleep(checked?).await;
+            Ok(())
+        }
     })?;
     table.set("sleep", sleep)?;
     let state = shared.clone();
@@ -284,11 +298,8 @@ pub(crate) fn modules(lua: &Lua, shared: &Host) -> mlua::Result<Vec<(&'static st
     for function in module.functions() {
         let (state, module, function) = (shared.clone(), Arc::clone(module), *function);
         let name = format!("{}.{}", module.name(), function.name);
-        let called = waiting(lua, shared, &name, move |lua| {
-            let (state, module) = (state.clone(), Arc::clone(&module));
-            lua.create_async_function(move |lua, arguments: Option<Table>| {
-                super::module::call(lua, state.clone(), Arc::clone(&module), function, arguments)
-            })
+        let called = waiting(lua, shared, &name, move |lua, arguments: Option<Table>| {
+            super::module::call(lua, state.clone(), Arc::clone(&module), function, arguments)
         })?;
         table.set(function.name, called)?;
     }
@@ -305,7 +316,7 @@ pub(crate) fn render_function(lua: &Lua, state: Host, level: Option<usize>) -> m
         };
         let work = state.work()?;
         let here = work.levels.get(level.unwrap_or(work.level)).ok_or_else(|| mistake("no such level"))?;
-        let text = render::render(&here.files, &file, &vars).map_err(mistake)?;
+        let text = render::render(&here.documents, &here.files, &file, &vars).map_err(mistake)?;
         if let Some(stage) = state.stage() {
             stage.document(file.strip_prefix("files/").unwrap_or(&file), text.as_bytes());
         }
@@ -374,8 +385,26 @@ fn tmp(state: &Host, (name, text): (Option<String>, Option<Lv>)) -> mlua::Result
     Ok(path.display().to_string())
 }
 
+/// While functions run side by side.
+struct Beside(Host);
+
+impl Beside {
+    fn new(state: Host) -> Self {
+        state.0.beside.fetch_add(1, Ordering::Relaxed);
+        state.0.suspended.store(true, Ordering::Relaxed);
+        Self(state)
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.0.0.beside.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Runs functions side by side; their first results, in order. The first failure ends the others.
-async fn parallel(lua: Lua, functions: Variadic<Lv>) -> mlua::Result<Table> {
+async fn parallel(lua: Lua, state: Host, functions: Variadic<Lv>) -> mlua::Result<Table> {
+    let _beside = Beside::new(state);
     let mut tasks = Vec::new();
     let mut add = |value: Lv| match value {
         Lv::Function(function) => {

@@ -15,7 +15,7 @@ mod fault;
 mod fresh;
 mod host;
 mod module;
-mod render;
+pub(crate) mod render;
 mod script;
 mod text;
 mod units;
@@ -172,7 +172,7 @@ impl Thread {
             Err(error) => Err(error.clone()),
         };
         if let Ok(Fresh { lua, host, .. }) = fresh
-            && host.has_waited()
+            && host.has_suspended()
         {
             // What was cut off in the middle is kept by the VM and keeps it: collected, both go.
             for _ in 0..3 {
@@ -280,6 +280,7 @@ fn read_table(files: &Files) -> mlua::Result<Vec<String>> {
         hash: String::new(),
         lua: Vec::new(),
         executables: std::collections::BTreeMap::new(),
+        documents: Arc::default(),
     };
     let work = Work { levels: Arc::new(vec![level]), level: 0, bytecode: Bytecode::default(), call: None };
     fresh.bind(work, vm::MEMORY, &over)?;

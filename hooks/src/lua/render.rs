@@ -3,6 +3,8 @@
 //! Values from users reach a document through a filter that knows where they stand: `shq` makes one shell word,
 //! `directive` refuses what would end the line.
 
+use std::sync::OnceLock;
+
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 use serde_json::Value;
 
@@ -20,7 +22,11 @@ fn text(value: &minijinja::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn environment(files: &Files) -> Environment<'_> {
+/// A template's documents, read when the first one is asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Documents(OnceLock<Environment<'static>>);
+
+fn environment(files: &Files) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
@@ -55,19 +61,24 @@ fn environment(files: &Files) -> Environment<'_> {
             && let Ok(source) = std::str::from_utf8(&file.bytes)
         {
             // One that does not parse is reported by the check and when it is asked for.
-            let _ = environment.add_template(name, source);
+            let _ = environment.add_template_owned(name.clone(), source.to_owned());
         }
     }
     environment
 }
 
 /// Renders `file` of a template.
-pub(crate) fn render(files: &Files, file: &str, vars: &Value) -> Result<String, String> {
+pub(crate) fn render(
+    documents: &Documents,
+    files: &Files,
+    file: &str,
+    vars: &Value,
+) -> Result<String, String> {
     let name = if file.starts_with("files/") { file.to_owned() } else { format!("files/{file}") };
     if !files.files.contains_key(&name) {
         return Err(format!("host.render: the template has no {name}"));
     }
-    let environment = environment(files);
+    let environment = documents.0.get_or_init(|| environment(files));
     let whole = |error: &Error| {
         let mut message = format!("{name}:{}: {error}", error.line().unwrap_or(0));
         let mut cause = std::error::Error::source(error);
@@ -91,7 +102,7 @@ pub(crate) fn broken(files: &Files) -> Vec<(String, Option<u32>, String)> {
         }
         match std::str::from_utf8(&file.bytes) {
             Ok(source) => {
-                if let Err(error) = environment.add_template(name, source) {
+                if let Err(error) = environment.add_template_owned(name.clone(), source.to_owned()) {
                     let line = error.line().and_then(|line| u32::try_from(line).ok());
                     let reason = error.detail().map_or_else(|| error.to_string(), str::to_owned);
                     broken.push((name.clone(), line, reason));

@@ -166,12 +166,9 @@ impl Scripts {
             let Some(at) = (level..levels.len()).find(has) else { continue };
             let scripts = self.clone();
             let name = format!("base.{}", hook.as_str());
-            let function = super::waiting::waiting(lua, &self.0, &name, move |lua| {
+            let function = super::waiting::waiting(lua, &self.0, &name, move |lua, request: Lv| {
                 let scripts = scripts.clone();
-                lua.create_async_function(move |lua, request: Lv| {
-                    let scripts = scripts.clone();
-                    async move { scripts.call_level(&lua, at, hook, request).await }
-                })
+                async move { scripts.call_level(&lua, at, hook, request).await }
             })?;
             base.raw_set(hook.as_str(), function)?;
         }

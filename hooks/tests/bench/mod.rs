@@ -86,7 +86,7 @@ impl Bench {
 
     pub fn hooks(&self) -> Hooks {
         Hooks::new(HooksConfig {
-            template_dirs: vec![self.root.path().join("templates")],
+            template_dirs: vec![self.root.path().join("first"), self.root.path().join("templates")],
             builtin: &[],
             data_dir: self.data(),
             instance: "bench-0".to_owned(),

@@ -74,6 +74,10 @@ impl Catalog for Templates {
     }
 
     fn reload(&self) {}
+
+    fn is_current(&self, name: &str) -> bool {
+        name == self.0.name
+    }
 }
 
 #[derive(Debug)]

@@ -33,28 +33,40 @@ local function seconds(text)
   return tonumber(text)
 end
 
--- Adds when each running job will be ended: its start, told in the server's local time, and its limit.
-function full.ends(jobs, ids, answer)
-  local starts, of = {}, {}
+-- Adds when each running job will be ended, by its start and its limit, and when each waiting one may start, by OpenPBS's own
+-- estimate. Both are told in the server's local time, and read by one `date` for all.
+function full.times(jobs, ids, answer)
+  local texts, of = {}, {}
   for _, id in ipairs(ids) do
-    local job = jobs[full.key(id)]
-    local start = job and (job.stime or job.start_time)
-    if start and answer[id].state == "running" and seconds(job["Resource_List.walltime"])
-      and re.test(start, "^[A-Z][a-z]{2} [A-Z][a-z]{2} +[0-9]{1,2} [0-9:]{8} [0-9]{4}$") then
-      table.insert(starts, start)
-      table.insert(of, { id = id, limit = seconds(job["Resource_List.walltime"]) })
+    local job, told = jobs[full.key(id)], answer[id]
+    local state = job and told and told.state
+    local limit = job and seconds(job["Resource_List.walltime"])
+    local text = nil
+    if state == "running" and limit then
+      text = job.stime or job.start_time
+    elseif state == "queued" then
+      text = job["estimated.start_time"]
+    end
+    if text and re.test(text, "^[A-Z][a-z]{2} [A-Z][a-z]{2} +[0-9]{1,2} [0-9:]{8} [0-9]{4}$") then
+      table.insert(texts, text)
+      table.insert(of, { told = told, limit = state == "running" and limit })
     end
   end
-  if #starts == 0 then
+  if #texts == 0 then
     return
   end
-  local run = host.exec { argv = { "date", "-f", "-", "+%s" }, stdin = table.concat(starts, "\n") .. "\n", effect = "read" }
+  local run = host.exec { argv = { "date", "-f", "-", "+%s" }, stdin = table.concat(texts, "\n") .. "\n", effect = "read" }
   local read = lines(run.stdout)
-  if run.status ~= 0 or #read ~= #starts then
+  if run.status ~= 0 or #read ~= #texts then
     return
   end
   for index, one in ipairs(of) do
-    answer[one.id].ends_at = units.time(tonumber(read[index]) + one.limit)
+    local at = tonumber(read[index])
+    if one.limit then
+      one.told.ends_at = units.time(at + one.limit)
+    else
+      one.told.starts_at = units.time(at)
+    end
   end
 end
 
