@@ -75,7 +75,8 @@ async fn bring(engine: &Engine, image: &str, context: &HostContext) -> Result<()
         if said.is_none_or(|at| at.elapsed() >= PAUSE)
             && let Some(progress) = layers.words()
         {
-            say(context, format!("pulling the image {image}: {progress}"));
+            // What changes comes first: names are long, and lines of terminals are not.
+            say(context, format!("{progress} of the image {image}"));
             said = Some(Instant::now());
         }
     }
@@ -179,10 +180,12 @@ impl Layers {
     fn words(&self) -> Option<String> {
         let (there, all) = self.bytes.values().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         let layers = format!("{} of {} layers", self.done, self.bytes.len().max(self.done));
+        let megabytes = |bytes: i64| bytes / 1_000_000;
         match all {
             _ if self.bytes.is_empty() && self.done == 0 => None,
-            0 => Some(layers),
-            _ => Some(format!("{layers}, {} of {} MB", there / 1_000_000, all / 1_000_000)),
+            0 => Some(format!("pulled {layers}")),
+            _ if there == all => Some(format!("pulled {} MB, unpacked {layers}", megabytes(all))),
+            _ => Some(format!("pulled {} of {} MB, unpacked {layers}", megabytes(there), megabytes(all))),
         }
     }
 }
