@@ -220,3 +220,30 @@ fn a_site_says_when_images_are_pulled() {
     engine.run(&["tag", "kept", &name]).exits(0);
     assert_eq!((user_in("never"), user_in("always")), (json!("1234\n"), json!("0\n")));
 }
+
+/// What `docker login` has left serves both templates, and nothing of it is told.
+#[test]
+fn a_private_registry_is_told_who_asks() {
+    let engine = Dockerd::start();
+    let registry = Registry::private();
+    registry.login(&engine.login_directory());
+    let name = publish(&engine, &registry, "other");
+    let launcher = launcher(&engine);
+    let home = launcher.home().path().join(".docker");
+    for template in ["docker", "scripts"] {
+        let end = launcher.await_ended(&launcher.start_session(&body(template, &name)), SOON)["end"].clone();
+        assert_eq!(end["cause"], "submit_failed", "{end}");
+        assert!(
+            end["message"].as_str().is_some_and(|told| told.contains("no basic auth credentials")),
+            "{end}"
+        );
+        registry.login(&home);
+        let id = launcher.start_session(&body(template, &name));
+        launcher.await_connected(&id);
+        assert_eq!(launcher.terminate(&id, "15s")["end"]["cause"], "terminated");
+        engine.run(&["rmi", "--force", &name]).exits(0);
+        std::fs::remove_dir_all(&home).expect("it was made");
+    }
+    let log = launcher.log();
+    assert!(!log.contains("YWxpY2U6") && !log.contains("open-sesame"), "{log}");
+}
