@@ -225,7 +225,11 @@ fn a_time_limit_ends_it_as_timeout() {
 #[test]
 fn more_time_is_given_and_shown() {
     let slurm = Slurm::shared();
-    let launcher = Launcher::with(&slurm.template("batch", ""));
+    let launcher = Launcher::builder()
+        .template(&slurm.template("batch", ""))
+        .template(&slurm.template("endless", "options = [\"--time=UNLIMITED\"]"))
+        .template(&slurm.template("held", "options = [\"--hold\"]"))
+        .start();
     let body = json!({"template": "batch", "params": {"time": "1h"}, "command": ["sleep", "1000"]});
     let id = launcher.start_session(&body);
     launcher.await_session(&id, "running", RUNS, |session| session["link"] == "connected");
@@ -237,6 +241,18 @@ fn more_time_is_given_and_shown() {
     assert!(launcher.cli(&["extend", &id, "--by", "30m"]).ok().starts_with("ends at "));
     let shown = slurm.run(&["scontrol", "--oneliner", "show", "job", &job]);
     assert!(shown.contains("TimeLimit=02:00:00"), "{shown}");
+    // Where there is nothing to add to, nothing is changed: Slurm itself would end the endless one.
+    for (template, why) in [("endless", "has no time limit"), ("held", "has not started")] {
+        let id = launcher.start_session(&json!({"template": template, "command": ["sleep", "1000"]}));
+        launcher.await_session(&id, "in its place", RUNS, |session| {
+            session["link"] == "connected" || session["job"]["state"] == "held"
+        });
+        let job = slurm.await_job(&id, &["RUNNING", "PENDING"]);
+        let refused = launcher.cli(&["extend", &id, "--by", "30m"]);
+        assert!(refused.status == 6 && refused.stderr.contains(why), "{refused:?}");
+        let shown = slurm.run(&["scontrol", "--oneliner", "show", "job", &job]);
+        assert!(shown.contains("TimeLimit=UNLIMITED"), "{shown}");
+    }
 }
 
 #[test]

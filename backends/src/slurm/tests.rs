@@ -327,13 +327,16 @@ echo 'scancel: error: Kill job error on job id 3: Invalid job id specified' >&2;
 }
 
 #[tokio::test]
-async fn only_a_job_that_has_begun_is_given_more_time() {
+async fn only_a_job_that_has_begun_and_has_a_limit_is_given_more_time() {
     let squeue = "case \"$*\" in *--jobs=1) echo '1|PENDING|0|0||N/A|N/A|Priority|' ;;
   *--jobs=2) echo '2|RUNNING|0|0|n1|2026-01-01T10:00:00|2026-01-01T12:30:00|None|' ;;
+  *--jobs=4) echo '4|RUNNING|0|0|n1|2026-01-01T10:00:00|NONE|None|' ;;
   *) echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1 ;; esac";
     let fake = Fake::new(&[("squeue", squeue), ("scontrol", "")]);
     let extend = async |id: &str| fake.call("extend", json!({"job_id": id, "by_seconds": 90})).await;
-    assert_eq!(extend("1").await.unwrap_err().kind, HookErrorKind::Invalid);
+    for id in ["1", "4"] {
+        assert_eq!(extend(id).await.unwrap_err().kind, HookErrorKind::Invalid, "{id}");
+    }
     assert_eq!(extend("3").await.unwrap_err().kind, HookErrorKind::NotFound);
     assert!(!fake.calls().contains("scontrol"), "{}", fake.calls());
     assert_eq!(extend("2").await.unwrap(), json!({"ends_at": "2026-01-01T12:30:00Z"}));
