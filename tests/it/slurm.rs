@@ -241,6 +241,12 @@ fn more_time_is_given_and_shown() {
     assert!(launcher.cli(&["extend", &id, "--by", "30m"]).ok().starts_with("ends at "));
     let shown = slurm.run(&["scontrol", "--oneliner", "show", "job", &job]);
     assert!(shown.contains("TimeLimit=02:00:00"), "{shown}");
+    // The warning that its time is short goes as it gets more.
+    let short = launcher
+        .start_session(&json!({"template": "batch", "params": {"time": "9m"}, "command": ["sleep", "1000"]}));
+    launcher.await_session(&short, "warned", RUNS, |session| session["reason"]["code"] == "time_limit");
+    launcher.cli(&["extend", &short, "--by", "30m"]).ok();
+    assert_eq!(launcher.session(&short)["reason"], json!(null));
     // Where there is nothing to add to, nothing is changed: Slurm itself would end the endless one.
     for (template, why) in [("endless", "has no time limit"), ("held", "has not started")] {
         let id = launcher.start_session(&json!({"template": template, "command": ["sleep", "1000"]}));
