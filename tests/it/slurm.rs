@@ -102,6 +102,14 @@ fn a_job_that_waits_for_resources_says_so_and_starts_in_its_time() {
     assert_eq!(session["job"]["position"], 1, "{session}");
     let third = launcher.start_session(&body);
     launcher.await_session(&third, "second in line", RUNS, |session| session["job"]["position"] == 2);
+    // Held by hand it has no place, and gets one again.
+    let job = slurm.await_job(&third, &["PENDING"]);
+    slurm.run(&["scontrol", "hold", &job]);
+    let session = launcher.await_session(&third, "held", RUNS, |session| session["job"]["state"] == "held");
+    assert_eq!(session["reason"]["message"], "held by an administrator (JobHeldAdmin)", "{session}");
+    assert!(session["job"]["position"].is_null(), "{session}");
+    slurm.run(&["scontrol", "release", &job]);
+    launcher.await_session(&third, "second again", RUNS, |session| session["job"]["position"] == 2);
     launcher.terminate(&first, "20s");
     let session = launcher.await_session(&second, "running", RUNS, |session| session["link"] == "connected");
     launcher.await_session(&third, "first in line", RUNS, |session| session["job"]["position"] == 1);
