@@ -14,7 +14,7 @@ fn a_session_is_a_job_of_that_name_and_comment() {
     let slurm = Slurm::shared();
     let launcher = Launcher::with(&slurm.template("batch", ""));
     let id = launcher.start_session(&json!({
-        "template": "batch", "params": {"partition": "debug", "cpus": 2, "memory": "64MiB", "time": "30m"},
+        "template": "batch", "params": {"partition": "debug", "cpus": 2, "memory": "64MiB", "time": "30m", "gpus": 1},
         "command": ["sh", "-c", "echo hello from $SLURM_JOB_PARTITION; exec sleep 1000"],
         "env": {"GREETING": "$(id); `id`"},
     }));
@@ -32,6 +32,7 @@ fn a_session_is_a_job_of_that_name_and_comment() {
         "TimeLimit=00:30:00",
         "MinMemoryNode=64M",
         "CPUs/Task=2",
+        "TresPerJob=gres:gpu:1",
         "Partition=debug",
     ] {
         assert!(shown.contains(wanted), "{wanted} is not in {shown}");
@@ -299,6 +300,7 @@ fn choices_come_from_the_live_system() {
     let launcher = Launcher::with(&slurm.template("batch", ""));
     let choices = launcher.http().post("/templates/batch/options", &json!({"params": {}})).expect(200);
     assert_eq!(choices["partition"], json!(["debug", "one"]), "{choices}");
+    assert_eq!(choices["gpus"], json!([1, 2]), "{choices}");
     let accounts = choices["account"].as_array().cloned().unwrap_or_default();
     assert!(accounts.contains(&json!("physics")) && accounts.contains(&json!("chemistry")), "{choices}");
 }
