@@ -69,39 +69,96 @@ hook_memory = true
     has(&findings, "files/a.j2", Some(2), "");
 }
 
+/// The findings about a docker template with this `[config]`, whose first line is line 4.
+#[track_caller]
+fn of_config(bench: &Bench, config: &str) -> Vec<Finding> {
+    bench.write("wide", "template.toml", &format!("api = 1\nbackend = \"docker\"\n[config]\n{config}"));
+    bench.write("wide", "hooks.lua", "return { submit = function() end, terminate = function() end }\n");
+    let findings = bench.hooks().check(&bench.dir("wide"));
+    findings.into_iter().filter(|one| one.code != "no_hook").collect()
+}
+
+/// Each setting beyond the least, alone: it is pointed at with its line, and what it means, and it is no error.
 #[test]
 fn what_a_container_may_beyond_the_least_is_pointed_at_with_its_line() {
     let bench = Bench::new();
-    let text = r#"api = 1
-backend = "docker"
-[config]
-images = ["a*"]
-privileged = true
-host_network = true
-new_privileges = false
-capabilities = ["CHOWN"]
-[config.mounts.data]
-source = "/srv"
-target = "/data"
-[config.mounts.engine]
-source = "/var/run/docker.sock"
-target = "/x"
-read_only = false
-"#;
-    bench.write("wide", "template.toml", text);
-    bench.write("wide", "hooks.lua", "return { submit = function() end, terminate = function() end }\n");
-    let findings = bench.hooks().check(&bench.dir("wide"));
-    let toml = "template.toml";
-    has(&findings, toml, Some(5), "root on the engine's host");
-    has(&findings, toml, Some(6), "host's own network");
-    has(&findings, toml, Some(8), "`capabilities`");
-    has(&findings, toml, Some(13), "the host itself");
-    has(&findings, toml, Some(15), "written to");
-    assert!(
-        findings.iter().all(|one| one.code != "wide" || one.severity == Severity::Warning),
-        "{findings:?}"
+    for (line, means) in [
+        ("privileged = true", "root on the engine's host"),
+        ("host_network = true", "host's own network"),
+        ("new_privileges = true", "may gain rights"),
+        ("capabilities = [\"CHOWN\"]", "CHOWN, which is a right of root"),
+        ("capabilities = [\"CAP_SYS_ADMIN\"]", "as good as root on"),
+        ("capabilities = [\"all\"]", "as good as root on"),
+        ("devices = [\"/dev/nvidia0\"]", "only what a hook makes of it"),
+        ("pid_mode = \"host\"", "only what a hook makes of it"),
+        ("security_opt = [\"seccomp=unconfined\"]", "only what a hook makes of it"),
+    ] {
+        let findings = of_config(&bench, &format!("{line}\n"));
+        has(&findings, "template.toml", Some(4), means);
+        assert!(
+            matches!(&findings[..], [one] if one.severity == Severity::Warning && one.code == "wide"),
+            "{findings:?}"
+        );
+    }
+    for (source, means) in [
+        ("/", "the host itself"),
+        ("/var/run/docker.sock", "the host itself"),
+        ("/srv/../run/containerd/containerd.sock", "the host itself"),
+        ("/var/run", "the host's own"),
+        ("/var//", "the host's own"),
+        ("/run/user/1000", "the host's own"),
+        ("/etc", "the host's own"),
+        ("/proc/1/root", "the host's own"),
+        ("/var/lib/docker/volumes", "the host's own"),
+        ("/dev/kvm", "devices of the host"),
+    ] {
+        let findings = of_config(
+            &bench,
+            &format!("[mounts.x]\nsource = {source:?}\ntarget = \"/x\"\n")
+                .replace("[mounts", "[config.mounts"),
+        );
+        has(&findings, "template.toml", Some(5), means);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+    }
+    for (more, who) in [("", "that asks for it"), ("always = true\n", "by every session")] {
+        let text =
+            format!("[config.mounts.x]\nsource = \"/srv\"\ntarget = \"/x\"\nread_only = false\n{more}");
+        has(&of_config(&bench, &text), "template.toml", Some(7), who);
+    }
+    // The least, and what is within it.
+    let text = "images = [\"a*\"]\nnetworks = [\"lab\"]\npull = \"never\"\ncapabilities = []\nprivileged = false\n\
+                new_privileges = false\nsite = { of = \"its own\" }\n\
+                [config.mounts.data]\nsource = \"/srv/data\"\ntarget = \"/data\"\nread_only = true\nalways = true\n\
+                [config.mounts.trust]\nsource = \"/etc/ssl/certs\"\ntarget = \"/etc/ssl/certs\"\n";
+    let findings = of_config(&bench, text);
+    assert!(findings.is_empty(), "{findings:?}");
+}
+
+#[test]
+fn what_the_docker_backend_could_not_read_at_a_start_is_found_before() {
+    let bench = Bench::new();
+    for (config, at, means) in [
+        ("privileged = \"yes\"\n", 4, "true or false, not a text"),
+        ("capabilities = \"ALL\"\n", 4, "a list of texts, not a text"),
+        ("images = [1]\n", 4, "a list of texts, not a whole number"),
+        ("pull = \"daily\"\n", 4, "\"missing\", \"always\" or \"never\""),
+        ("mounts = [\"/srv:/srv\"]\n", 4, "[config.mounts.NAME]"),
+        ("[config.mounts.x]\nsource = \"srv\"\ntarget = \"/x\"\n", 5, "absolute"),
+        ("[config.mounts.x]\nsource = \"/srv\"\n", 4, "needs `target`"),
+        ("[config.mounts.x]\nsource = \"/srv\"\ntarget = \"/x\"\nreadonly = true\n", 7, "not `readonly`"),
+        ("[config.mounts.x]\nsource = \"/srv\"\ntarget = \"/run/wharf/bin\"\n", 6, "lies at /run/wharf"),
+        ("[config.mounts.x]\nsource = \"/srv\"\ntarget = \"/\"\n", 6, "lies at /run/wharf"),
+    ] {
+        let findings = of_config(&bench, config);
+        has(&findings, "template.toml", Some(at), means);
+        assert!(findings.iter().any(|one| one.severity == Severity::Error), "{findings:?}");
+    }
+    has(
+        &of_config(&bench, "networks = [\"host\"]\n"),
+        "template.toml",
+        Some(4),
+        "only with `host_network = true`",
     );
-    assert_eq!(findings.iter().filter(|one| one.code == "wide").count(), 5, "{findings:?}");
 }
 
 #[test]

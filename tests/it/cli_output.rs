@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use wharf_tests::launcher::Home;
-use wharf_tests::{Launcher, Template};
+use wharf_tests::{Launcher, Template, Terminal};
 
 #[test]
 fn start_prints_the_id_and_nothing_else() {
@@ -147,19 +147,27 @@ fn attach_on_a_terminal_enters_and_leaves_with_the_sessions_exit() {
     let body = json!({"template": "shell", "command": ["bash", "--norc"], "tty": true});
     let id = launcher.start_session(&body);
     launcher.await_connected(&id);
-    let program = wharf_tests::program::wharf();
-    let mut command = std::process::Command::new("script");
-    let line = format!("{} attach {id}", program.display());
-    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-    let plain = launcher.home().command(&[]);
-    command.env_clear();
-    for (name, value) in plain.get_envs() {
-        if let Some(value) = value {
-            command.env(name, value);
-        }
-    }
-    command.env("TERM", "xterm").current_dir(launcher.home().path());
-    let output = wharf_tests::cli::run(command, b"echo typed-$((20+3))\nexit 0\n", Duration::from_secs(20));
-    assert!(output.stdout.contains("typed-23"), "{output}");
+    let mut terminal = Terminal::open(launcher.home(), &["attach", &id]);
+    terminal.type_in("echo typed-$((20+3))\nexit 0\n");
+    let (_, seen) = terminal.ends(Duration::from_secs(20));
+    assert!(seen.contains("typed-23"), "{seen:?}");
     launcher.await_ended(&id, Duration::from_secs(10));
+}
+
+/// Whoever gives up waiting hears that the session does not, and how to end it.
+#[test]
+fn a_wait_on_a_terminal_that_is_interrupted_says_that_the_session_goes_on() {
+    let launcher = Launcher::with(&Template::queueing("queue"));
+    let mut terminal = Terminal::open(launcher.home(), &["start", "queue", "--name", "patient", "--wait"]);
+    terminal.await_text("patient", Duration::from_secs(10));
+    terminal.type_in("\u{3}");
+    let (status, seen) = terminal.ends(Duration::from_secs(10));
+    assert_eq!(status, 130, "{seen:?}");
+    let session = launcher.cli(&["show", "patient", "--output", "json"]).json();
+    assert_eq!(session["state"], "pending", "{session}");
+    let id = session["id"].as_str().unwrap_or_default();
+    assert!(
+        seen.contains("the session goes on") && seen.contains(&format!("wharf terminate {id}")),
+        "{seen:?}"
+    );
 }

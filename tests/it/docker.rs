@@ -1,9 +1,11 @@
 //! Sessions in containers, on a real engine.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use serde_json::json;
 use wharf_tests::Engine as _;
+use wharf_tests::events::Following;
 use wharf_tests::launcher::Home;
 use wharf_tests::{Dockerd, Launcher, Probe, Template, until, wait};
 
@@ -108,6 +110,21 @@ fn an_engine_without_live_restore_ends_its_sessions_and_they_say_so() {
     await_no_container(&engine);
 }
 
+/// In front of the real client: whoever is created finds no address that is good where it is.
+const CLIENT: &str = r#"#!/bin/sh
+if [ "$1" = create ]; then
+    for word; do
+        case $word in
+        *target=/run/wharf/session*)
+            word=${word#*source=}
+            sed -i '/wharf.link.sock/d' "${word%%,*}/addresses"
+            ;;
+        esac
+    done
+fi
+PATH=${PATH#*:} exec docker "$@"
+"#;
+
 #[test]
 fn the_template_of_plain_scripts_does_the_same() {
     let engine = Dockerd::start();
@@ -116,7 +133,13 @@ fn the_template_of_plain_scripts_does_the_same() {
         engine.host()
     );
     let template = Template::new("scripts").toml(&toml);
-    let launcher = Launcher::builder().env("DOCKER_HOST", &engine.host()).template(&template).start();
+    let path = tempfile::tempdir().expect("a directory");
+    std::fs::write(path.path().join("docker"), CLIENT).expect("our own directory takes files");
+    std::fs::set_permissions(path.path().join("docker"), std::fs::Permissions::from_mode(0o755))
+        .expect("it is ours");
+    let lost = Template::new("lost").toml(&format!("{toml}path = [{:?}]\n", path.path()));
+    let launcher =
+        Launcher::builder().env("DOCKER_HOST", &engine.host()).template(&template).template(&lost).start();
     let id = launcher.start_session(&body("scripts", "busybox", &["sleep", "1000"]));
     launcher.await_connected(&id);
     assert_eq!(engine.containers(), [format!("{id} busybox running")]);
@@ -131,6 +154,32 @@ fn the_template_of_plain_scripts_does_the_same() {
     engine.run(&["rm", "-f", &id]).exits(0);
     let end = launcher.await_ended(&id, Duration::from_secs(30));
     assert_eq!(end["end"]["cause"], "vanished", "{end}");
+
+    let pending = |command: &[&str]| {
+        let id = launcher.start_session(&body("lost", "busybox", command));
+        let mut following = Following::open(&launcher.http(), &format!("/sessions/{id}/logs?follow=true"));
+        let told = following.read_until(SOON, |text| text.contains("no launcher is reached"));
+        assert!(told, "{}", following.seen());
+        (id, following)
+    };
+    let (id, mut following) = pending(&["sh", "-c", "echo first; sleep 2; echo last"]);
+    let addresses = launcher.data().join("sessions").join(&id).join("mount/addresses");
+    let kept = std::fs::read_to_string(&addresses).expect("it was written");
+    std::fs::write(&addresses, format!("{kept}unix:/run/wharf/link/sock\n")).expect("our own directory");
+    assert!(following.ends(Duration::from_secs(60)), "{}", following.seen());
+    let seen = following.seen().replace("\r\n", "\n");
+    assert!(seen.ends_with(")\nfirst\nlast\n"), "{seen}");
+    assert_eq!(seen.matches("no launcher is reached").count(), 1, "{seen}");
+    await_no_container(&engine);
+    // What it said is kept when its monitor never comes.
+    let (id, mut following) = pending(&["true"]);
+    engine.run(&["kill", &id]).exits(0);
+    assert_eq!(launcher.await_ended(&id, SOON)["end"]["cause"], "never_registered");
+    await_no_container(&engine);
+    assert!(following.ends(SOON), "{}", following.seen());
+    let said = launcher.http().get(&format!("/sessions/{id}/logs")).text();
+    assert!(said.starts_with("wharf-monitor: no launcher is reached"), "{said}");
+    assert_eq!(following.seen(), said);
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use wharf_tests::{Dockerd, Engine as _, Launcher, Probe, Proxy, Template, until, wait};
 
+use super::docker_everywhere::WAITS;
+
 const SOON: Duration = Duration::from_secs(15);
 
 /// A launcher whose template `site` overlays the shipped one, and that reaches the engine by that door.
@@ -102,18 +104,9 @@ fn a_hundred_pending_or_linked_sessions_cost_exactly_one_list_call_an_interval()
     let engine = Dockerd::start();
     let place = tempfile::tempdir().expect("a directory");
     let door = Proxy::unix(&place.path().join("door"), engine.socket());
-    // What `waits` is made and not started: pending for as long as it is left alone.
-    let lua = "
-local hooks = {}
-function hooks.submit(req)
-  if req.session.name ~= 'waits' then return base.submit(req) end
-  docker.create { id = req.session.id, monitor = req.monitor, image = req.session.params.image }
-  return { job_id = req.session.id }
-end
-return hooks";
     let poll = Duration::from_secs(1);
     let toml = "[timeouts]\npoll = \"1s\"\nsubmit = \"120s\"\nregister = \"10m\"\n";
-    let launcher = site(&door, toml, lua);
+    let launcher = site(&door, toml, WAITS);
     start_a_hundred(&launcher, "waits");
     await_a_hundred(&launcher, "all are created", |one| one["job"]["state"] == "starting");
     wait::one_each("lists while pending", poll, &next_lists(&door, 8));

@@ -1,7 +1,7 @@
 //! Sessions in containers: what holds on every engine. Docker runs each of these on an engine of its own, Podman all of
 //! them on one ([`super::docker_podman`]).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use wharf_tests::events::Following;
@@ -65,6 +65,16 @@ function hooks.submit(req)
   docker.start { id = req.session.id }
   return { job_id = req.session.id }
 end";
+
+/// Hooks that make what is named `waits` and do not start it: pending for as long as it is left alone.
+pub(super) const WAITS: &str = "
+local hooks = {}
+function hooks.submit(req)
+  if req.session.name ~= 'waits' then return base.submit(req) end
+  docker.create { id = req.session.id, monitor = req.monitor, image = req.session.params.image }
+  return { job_id = req.session.id }
+end
+return hooks";
 
 pub(super) fn body(template: &str, image: &str, command: &[&str]) -> Value {
     json!({"template": template, "command": command, "params": {"image": image, "network": "none"}})
@@ -366,9 +376,12 @@ fn an_image_with_instructions_of_its_own_runs_the_sessions_command(engine: &dyn 
             "ENTRYPOINT [\"/bin/false\"]",
             "CMD [\"--no\"]",
             "USER other",
-            "WORKDIR /made/by the/image",
+            "WORKDIR \"/made/by the/image\"",
             "VOLUME /run",
             "EXPOSE 80",
+            "STOPSIGNAL SIGWINCH",
+            "HEALTHCHECK --interval=1s --retries=1 CMD [\"/bin/false\"]",
+            "LABEL io.wharf.session=forged io.wharf.memory=1",
         ],
     );
     let launcher = launcher(engine);
@@ -386,5 +399,23 @@ fn an_image_with_instructions_of_its_own_runs_the_sessions_command(engine: &dyn 
     let logs = launcher.http().get(&format!("/sessions/{id}/logs")).text();
     assert_eq!(logs, "words with  blanks\n/made/by the/image\n");
     assert_eq!(launcher.terminate(&id, "15s")["end"]["stopped_by"], "signal");
+    await_no_container(engine);
+    // Its checks are for its own command, and so is the signal that ends it: somebody who stops the container is obeyed.
+    let id = launcher.start_session(&wanted);
+    launcher.await_connected(&id);
+    assert_eq!(engine.property(&id, "{{.Config.Healthcheck.Test}}"), "[NONE]");
+    let began = Instant::now();
+    engine.run(&["stop", "--time", "60", &id]).exits(0);
+    assert!(began.elapsed() < Duration::from_secs(30), "it waited for more than SIGTERM");
+    let cause = launcher.await_ended(&id, SOON)["end"]["cause"].clone();
+    assert!(["signaled", "vanished"].contains(&cause.as_str().unwrap_or_default()), "{cause}");
+    await_no_container(engine);
+    // What the image's VOLUME made goes with the container.
+    assert_eq!(engine.run(&["volume", "ls", "--quiet"]).ok(), "");
+    // A user that the image does not have: the engine's own words, and nothing is left.
+    wharf_tests::dockerd::odd_image(engine, &["USER nobody-of-here"]);
+    let end = launcher.await_ended(&launcher.start_session(&body("docker", "odd", &["true"])), SOON);
+    assert_eq!(end["end"]["cause"], "submit_failed", "{end}");
+    assert!(end["end"]["message"].as_str().is_some_and(|told| told.contains("nobody-of-here")), "{end}");
     await_no_container(engine);
 }

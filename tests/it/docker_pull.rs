@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wharf_tests::Engine as _;
-use wharf_tests::{Dockerd, Launcher, Probe, Proxy, Registry, Template, until, wait};
+use wharf_tests::{Dockerd, Launcher, Probe, Proxy, Registry, Template, Terminal, until, wait};
 
 const SOON: Duration = Duration::from_secs(30);
 /// Of the big image's one layer.
@@ -47,11 +47,19 @@ fn a_pull_tells_how_far_it_is_and_terminate_stops_it() {
     let id = launcher.start_session(&body("docker", &name));
     let session = launcher.await_session(&id, "tells how far it is", SOON, |session| {
         let told = session["reason"]["message"].as_str().unwrap_or_default();
-        told.contains(&name) && told.contains(" MB") && !told.contains(", 0 of")
+        told.starts_with("pulled ")
+            && !told.starts_with("pulled 0 of")
+            && told.contains(" MB, unpacked 0 of 1 layers")
+            && told.ends_with(&name)
     });
     assert_eq!((&session["phase"], &session["reason"]["code"]), (&json!("preparing"), &json!("preparing")));
+    // On the command line too, where it is seen however long the image's name is.
+    let terminal = Terminal::open(launcher.home(), &["wait", &id, "--for", "running"]);
+    terminal.await_text(" MB, unpacked 0 of 1 layers", SOON);
     let end = launcher.terminate(&id, "5s")["end"].clone();
     assert_eq!((&end["cause"], &end["stopped_by"]), (&json!("terminated"), &json!("not_started")), "{end}");
+    let (status, seen) = terminal.ends(SOON);
+    assert!(status == 6 && seen.contains("ended before anything was submitted"), "{status} {seen:?}");
     // A pull that went on would now be done in a moment.
     slow.throttle(0);
     wait::never("the image comes all the same", Duration::from_secs(3), || {

@@ -12,6 +12,7 @@ mod docker;
 mod docker_apps;
 mod docker_engine;
 mod docker_everywhere;
+mod docker_lies;
 mod docker_podman;
 mod docker_pull;
 mod docker_remote;

@@ -241,9 +241,44 @@ pub(crate) fn import_usual(engine: &dyn Engine, place: &Path) {
 
 /// Makes the image `odd` of busybox, with these instructions of a Dockerfile.
 #[track_caller]
-pub fn odd_image(engine: &dyn Engine, changes: &[&str]) {
+pub fn odd_image(engine: &dyn Engine, instructions: &[&str]) {
     let place = tempfile::tempdir().expect("the system's temporary directory takes directories");
-    import(engine, place.path(), "odd", changes, busybox);
+    let text = format!("FROM busybox\n{}\n", instructions.join("\n"));
+    fs::write(place.path().join("Dockerfile"), text).expect("our own directory takes files");
+    engine.run(&["build", "--quiet", "--tag", "odd", &place.path().to_string_lossy()]).exits(0);
+}
+
+/// Makes the image `wordy`: busybox with a label of so many bytes, which no builder takes.
+#[track_caller]
+pub fn wordy_image(engine: &dyn Engine, bytes: usize) {
+    let place = tempfile::tempdir().expect("the system's temporary directory takes directories");
+    let at = |name: &str| place.path().join(name);
+    let tar = |args: &[&str]| {
+        let mut command = Command::new("tar");
+        command.args(args).current_dir(place.path());
+        cli::run(command, b"", COMMAND).exits(0);
+    };
+    engine.run(&["save", "--output", &at("saved.tar").to_string_lossy(), "busybox"]).exits(0);
+    fs::create_dir(at("image")).expect("our own directory takes directories");
+    tar(&["-C", "image", "-xf", "saved.tar"]);
+    let read = |path: &Path| -> serde_json::Value {
+        let text = fs::read(path).expect("an image has it");
+        serde_json::from_slice(&text).expect("it is JSON")
+    };
+    let write = |path: &Path, document: &serde_json::Value| {
+        fs::write(path, document.to_string()).expect("our own directory takes files");
+    };
+    let mut manifest = read(&at("image/manifest.json"));
+    let config = at("image").join(manifest[0]["Config"].as_str().expect("it names its description"));
+    let mut description = read(&config);
+    description["config"]["Labels"] = serde_json::json!({ "words": "x".repeat(bytes) });
+    write(&at("image/wordy.json"), &description);
+    manifest[0]["Config"] = "wordy.json".into();
+    manifest[0]["RepoTags"] = serde_json::json!(["wordy:latest"]);
+    write(&at("image/manifest.json"), &manifest);
+    fs::remove_file(at("image/repositories")).ok();
+    tar(&["-C", "image", "-cf", "wordy.tar", "."]);
+    engine.run(&["load", "--quiet", "--input", &at("wordy.tar").to_string_lossy()]).exits(0);
 }
 
 /// Makes an image of a directory, without any registry.

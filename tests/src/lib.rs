@@ -33,6 +33,7 @@ pub(crate) mod site;
 pub mod slurm;
 pub mod sshd;
 pub mod templates;
+pub mod terminal;
 pub mod wait;
 pub mod websocket;
 
@@ -54,6 +55,7 @@ pub use registry::Registry;
 pub use slurm::Slurm;
 pub use sshd::Sshd;
 pub use templates::Template;
+pub use terminal::Terminal;
 pub use wait::{Probe, until};
 
 /// Where the harness's own sockets are driven; tests themselves are plain threads.

@@ -65,6 +65,18 @@ pub fn cpu(pid: i32) -> Duration {
     Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
 }
 
+/// The most memory that a process ever held, in bytes.
+///
+/// # Panics
+/// When it is gone.
+#[track_caller]
+pub fn peak(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a process has memory");
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().expect("it is a number");
+    peak << 10
+}
+
 fn text(pid: i32, file: &str) -> String {
     let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).replace('\0', " ")

@@ -1,13 +1,12 @@
 //! Verbs for containers: create, start, look, remove. Each can be said twice.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary};
+use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
 use bollard::query_parameters::{
-    CreateContainerOptions, InspectContainerOptions, ListContainersOptions, RemoveContainerOptions,
-    StartContainerOptions,
+    CreateContainerOptions, InspectContainerOptions, RemoveContainerOptions, StartContainerOptions,
 };
 use serde_json::{Value, json};
 use wharf_core::backend::{HostContext, HostError};
@@ -16,6 +15,7 @@ use wharf_protocol::SessionId;
 
 use super::arguments::{Create, List, One};
 use super::engine::{Engine, status, words};
+use super::listing::{all, by_session};
 use super::podman::understood;
 use super::policy::Policy;
 use super::spec::{self, LABEL};
@@ -145,34 +145,6 @@ pub(super) async fn start(engine: &Engine, one: &One) -> Result<Value, HostError
     }
 }
 
-/// All containers of sessions, whatever their state: one call.
-pub(super) async fn all(engine: &Engine) -> Result<Vec<ContainerSummary>, HostError> {
-    let client = engine.client().await?;
-    let options = ListContainersOptions {
-        all: true,
-        filters: Some(HashMap::from([("label".to_owned(), vec![LABEL.to_owned()])])),
-        ..Default::default()
-    };
-    understood(client.list_containers(Some(options)).await)
-        .map_err(|error| engine.told("containers cannot be listed", error))
-}
-
-fn word(container: &ContainerSummary) -> String {
-    container.state.map(|state| state.to_string()).unwrap_or_default()
-}
-
-/// By session: containers that have the label and the name.
-fn by_session(listed: &[ContainerSummary]) -> HashMap<&str, &ContainerSummary> {
-    listed
-        .iter()
-        .filter_map(|one| {
-            let id = one.labels.as_ref()?.get(LABEL)?;
-            let named = one.names.iter().flatten().any(|name| name.trim_start_matches('/') == id);
-            named.then_some((id.as_str(), one))
-        })
-        .collect()
-}
-
 /// The states of jobs.
 pub(super) async fn inspect(engine: &Engine, inspect: &List) -> Result<Value, HostError> {
     let listed = all(engine).await?;
@@ -184,8 +156,8 @@ pub(super) async fn inspect(engine: &Engine, inspect: &List) -> Result<Value, Ho
             answer.insert(job.clone(), gone());
             continue;
         };
-        let raw = word(container);
-        let state = match raw.as_str() {
+        let raw = container.word();
+        let state = match raw {
             "created" | "restarting" => "starting",
             "running" => "running",
             "paused" => "suspended",
@@ -195,7 +167,7 @@ pub(super) async fn inspect(engine: &Engine, inspect: &List) -> Result<Value, Ho
         };
         let mut report = match (state, container.id.as_deref()) {
             // It may have been removed since.
-            ("ended", Some(id)) => look(engine, id).await?.map_or_else(gone, |found| ended(&found, &raw)),
+            ("ended", Some(id)) => look(engine, id).await?.map_or_else(gone, |found| ended(&found, raw)),
             _ => json!({ "state": state, "raw": raw }),
         };
         if let Some(node) = engine.node() {
@@ -227,7 +199,7 @@ fn ended(found: &ContainerInspectResponse, raw: &str) -> Value {
 pub(super) async fn list(engine: &Engine, list: &List) -> Result<Value, HostError> {
     let listed = all(engine).await?;
     let there = by_session(&listed);
-    let found = |id: &String| there.get(id.as_str()).map_or_else(|| json!(false), |one| json!(word(one)));
+    let found = |id: &String| there.get(id.as_str()).map_or_else(|| json!(false), |one| json!(one.word()));
     let answer: BTreeMap<&String, Value> = list.ids.iter().map(|id| (id, found(id))).collect();
     Ok(json!(answer))
 }

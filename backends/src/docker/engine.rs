@@ -5,20 +5,25 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use bollard::errors::Error;
-use bollard::{API_DEFAULT_VERSION, Docker as Client};
+use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker as Client};
 use tokio::sync::Mutex;
 use wharf_core::backend::{HostContext, HostError};
 use wharf_core::hook::HookErrorKind;
 use wharf_protocol::SessionId;
 
+use super::transport::{Transport, is_unreached, unreached};
 use super::upload::Source;
 
 /// How long the head of any answer may take, in seconds; calls have shorter deadlines of their own.
 const PATIENCE: u64 = 600;
+/// How long an engine may take to tell its version. All others wait meanwhile.
+const GREETING: Duration = Duration::from_secs(10);
+/// Most signs of an engine's words that are passed on.
+const WORDS: usize = 2000;
 
 /// Where an engine listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,10 +77,18 @@ pub(super) struct Engine {
     address: Address,
     /// What an upload brings.
     pub(super) source: Option<Source>,
-    client: Mutex<Option<Client>>,
+    way: Mutex<Option<(Arc<Transport>, Client)>>,
     architecture: tokio::sync::OnceCell<Option<String>>,
     fresh: std::sync::Mutex<HashMap<SessionId, (Instant, String)>>,
-    images: std::sync::Mutex<HashMap<String, Instant>>,
+    images: std::sync::Mutex<HashMap<String, Seen>>,
+}
+
+/// An image that was there.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    at: Instant,
+    /// Somebody else has found since that it is not.
+    lost: bool,
 }
 
 /// How long what was made a moment ago need not be looked at again.
@@ -89,7 +102,7 @@ impl Engine {
         Self {
             address,
             source,
-            client: Mutex::default(),
+            way: Mutex::default(),
             architecture: tokio::sync::OnceCell::new(),
             fresh: std::sync::Mutex::default(),
             images: std::sync::Mutex::default(),
@@ -98,19 +111,46 @@ impl Engine {
 
     /// The client, with the version that engine and we both speak.
     pub(super) async fn client(&self) -> Result<Client, HostError> {
-        let mut kept = self.client.lock().await;
-        if let Some(client) = &*kept {
-            return Ok(client.clone());
+        let way = self.connected().await;
+        way.map(|(_, client)| client).map_err(|error| self.told("the engine", error))
+    }
+
+    /// The way to the engine and that version, for a request that is not the client's.
+    pub(super) async fn way(&self) -> Result<(Arc<Transport>, ClientVersion), Error> {
+        let (transport, client) = self.connected().await?;
+        Ok((transport, client.client_version()))
+    }
+
+    async fn connected(&self) -> Result<(Arc<Transport>, Client), Error> {
+        let mut kept = self.way.lock().await;
+        if let Some((transport, client)) = &*kept {
+            return Ok((Arc::clone(transport), client.clone()));
         }
-        let client = match self.connect() {
-            Ok(client) => client.negotiate_version().await,
-            Err(error) => Err(error),
+        let transport = Arc::new(Transport::to(&self.address)?);
+        let way = Arc::clone(&transport);
+        let ask = move |request| {
+            let way = Arc::clone(&way);
+            async move { way.ask(request).await }
         };
-        // Nothing but a question was asked: whatever went wrong, it can be asked again.
-        let client = client.map_err(|error| {
-            HostError::new(HookErrorKind::Unavailable, format!("{}: {}", self.silent(), words(&error)))
-        })?;
-        Ok(kept.insert(client).clone())
+        // The name is nobody's: the transport knows where to go.
+        let client =
+            Client::connect_with_custom_transport(ask, Some("http://engine"), PATIENCE, API_DEFAULT_VERSION)?;
+        // Nothing but a question is asked: whatever goes wrong, it can be asked again.
+        let greeted = tokio::time::timeout(GREETING, client.negotiate_version()).await;
+        let client = greeted
+            .map_err(|_| unreached("it does not tell its version"))?
+            .map_err(|error| if is_unreached(&error) { error } else { unreached(words(&error)) })?;
+        let (transport, client) = kept.insert((transport, client));
+        Ok((Arc::clone(transport), client.clone()))
+    }
+
+    /// Waits for the head of an answer as long as the client does.
+    pub(super) async fn patiently<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let answer = tokio::time::timeout(Duration::from_secs(PATIENCE), answer).await;
+        answer.unwrap_or(Err(Error::RequestTimeoutError))
     }
 
     /// The architecture of the engine's host, in the engine's words.
@@ -139,19 +179,22 @@ impl Engine {
     /// Remembers that an image is there.
     pub(super) fn has_image(&self, image: &str) {
         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        images.retain(|_, seen| seen.elapsed() < BELIEVED);
-        images.insert(image.to_owned(), Instant::now());
+        images.retain(|_, seen| seen.at.elapsed() < BELIEVED);
+        images.insert(image.to_owned(), Seen { at: Instant::now(), lost: false });
     }
 
     /// Whether an image was there a moment ago.
     pub(super) fn believes_in_image(&self, image: &str) -> bool {
         let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        images.get(image).is_some_and(|seen| seen.elapsed() < BELIEVED)
+        images.get(image).is_some_and(|seen| !seen.lost && seen.at.elapsed() < BELIEVED)
     }
 
-    /// Forgets an image that is not there; whether it was believed to be.
+    /// Notes that an image is not there; whether it was believed to be when a start that goes on now may have begun.
     pub(super) fn lost_image(&self, image: &str) -> bool {
-        self.images.lock().unwrap_or_else(PoisonError::into_inner).remove(image).is_some()
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(seen) = images.get_mut(image) else { return false };
+        seen.lost = true;
+        seen.at.elapsed() < BELIEVED
     }
 
     /// What people call the host behind it.
@@ -162,19 +205,6 @@ impl Engine {
     /// Whether containers get the monitor by upload.
     pub(super) fn uploads(&self) -> bool {
         self.address.upload.unwrap_or_else(|| !self.address.host.starts_with("unix://"))
-    }
-
-    fn connect(&self) -> Result<Client, Error> {
-        let Address { host, tls, .. } = &self.address;
-        match tls {
-            Some(Tls { ca, cert, key }) => {
-                Client::connect_with_ssl(host, key, cert, ca, PATIENCE, API_DEFAULT_VERSION)
-            }
-            None if host.starts_with("unix://") => {
-                Client::connect_with_unix(host, PATIENCE, API_DEFAULT_VERSION)
-            }
-            None => Client::connect_with_http(host, PATIENCE, API_DEFAULT_VERSION),
-        }
     }
 
     fn silent(&self) -> String {
@@ -188,6 +218,13 @@ impl Engine {
                 HookErrorKind::Unavailable,
                 format!("{}: {}", self.silent(), words(&error)),
             );
+        }
+        if is_of_another_version(&error) {
+            // It has been replaced by another one: what both speak is asked for at the next call.
+            if let Ok(mut way) = self.way.try_lock() {
+                way.take();
+            }
+            return HostError::new(HookErrorKind::Unavailable, format!("{what}: {}", words(&error)));
         }
         let kind = match status(&error) {
             Some(400) => HookErrorKind::Invalid,
@@ -210,19 +247,18 @@ pub(super) fn status(error: &Error) -> Option<u16> {
     Some(*status_code)
 }
 
-/// Whether the request surely never reached the engine.
-pub(super) fn is_unreached(error: &Error) -> bool {
-    match error {
-        Error::SocketNotFoundError(_) => true,
-        Error::HyperLegacyError { err } => err.is_connect(),
-        _ => false,
+/// Whether the engine does not speak the version that was agreed on with it.
+fn is_of_another_version(error: &Error) -> bool {
+    status(error) == Some(400) && {
+        let words = words(error);
+        words.contains("client version") && words.contains("API version")
     }
 }
 
 /// The engine's own words, else all causes of the failure.
 pub(super) fn words(error: &Error) -> String {
     if let Error::DockerResponseServerError { message, .. } = error {
-        return message.trim().to_owned();
+        return message.trim().chars().take(WORDS).collect();
     }
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -233,7 +269,7 @@ pub(super) fn words(error: &Error) -> String {
         }
         cause = deeper.source();
     }
-    text
+    text.chars().take(WORDS).collect()
 }
 
 /// Gives up with the call, or a moment before its time is over.

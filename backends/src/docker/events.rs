@@ -9,16 +9,16 @@
 //! Events are only heard while connected. So after each connection all jobs are asked about, and since the engine
 //! repeats what happened from the named time on, nothing falls between the list and the first event.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bollard::models::EventMessage;
-use bollard::query_parameters::EventsOptions;
 use futures_util::StreamExt as _;
+use http::Method;
 use tokio::sync::mpsc;
 use wharf_core::backend::Heard;
 
 use super::engine::{Engine, words};
+use super::raw::{self, Line};
 use super::spec::LABEL;
 
 /// Between two attempts, at first and at most.
@@ -49,16 +49,23 @@ async fn now(engine: &Engine) -> Option<String> {
 
 /// Until the connection breaks.
 async fn listen(engine: &Engine, since: String, heard: &mpsc::UnboundedSender<Heard>) {
-    let Ok(client) = engine.client().await else { return };
-    let only = |name: &str, value: &str| (name.to_owned(), vec![value.to_owned()]);
-    let filters = HashMap::from([only("type", "container"), only("label", LABEL)]);
-    let options = EventsOptions { since: Some(since), filters: Some(filters), ..Default::default() };
-    let mut events = std::pin::pin!(client.events(Some(options)));
+    let filters = serde_json::json!({ "type": ["container"], "label": [LABEL] }).to_string();
+    let query = [("since", since.as_str()), ("filters", filters.as_str())];
+    let events = match raw::ask(engine, Method::GET, "/events", &query).await {
+        Ok(body) => raw::lines(body),
+        Err(error) => return tracing::debug!(error = words(&error), "the engine's events are not told"),
+    };
+    let mut events = std::pin::pin!(events);
     let _ = heard.send(Heard::Missed);
     while let Some(event) = events.next().await {
-        match event.map(over) {
-            Ok(Some(job)) => drop(heard.send(Heard::Job(job))),
-            Ok(None) => {}
+        match event {
+            Ok(Line::Read(event)) => {
+                if let Some(job) = over(event) {
+                    let _ = heard.send(Heard::Job(job));
+                }
+            }
+            // Nobody knows whose it was.
+            Ok(Line::TooLong) => drop(heard.send(Heard::Missed)),
             Err(error) => return tracing::debug!(error = words(&error), "the engine's events broke off"),
         }
     }

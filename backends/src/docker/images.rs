@@ -5,15 +5,17 @@ use std::time::{Duration, Instant};
 
 use bollard::errors::Error;
 use bollard::models::CreateImageInfo;
-use bollard::query_parameters::CreateImageOptions;
 use futures_util::StreamExt as _;
+use http::Method;
 use serde_json::{Value, json};
 use wharf_core::backend::{HostContext, HostError};
 use wharf_core::hook::HookErrorKind;
 
 use super::arguments::{Pull, When};
-use super::engine::{Engine, is_unreached, status, words};
+use super::engine::{Engine, status, words};
 use super::policy::Policy;
+use super::raw::{self, Line};
+use super::transport::{is_too_long, is_unreached};
 
 /// Between two words to the user.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -24,42 +26,61 @@ pub(super) async fn pull(engine: &Engine, pull: &Pull, context: &HostContext) ->
     if pull.when != When::Always && engine.believes_in_image(&pull.image) {
         return Ok(json!({}));
     }
-    let client = engine.client().await?;
     if pull.when != When::Always {
-        match client.inspect_image(&pull.image).await {
-            Ok(_) => {
-                engine.has_image(&pull.image);
-                return Ok(json!({}));
-            }
-            Err(error) if status(&error) == Some(404) && pull.when == When::Never => {
-                return Err(engine.told(&format!("the image {} is not here", pull.image), error));
-            }
-            Err(error) if status(&error) == Some(404) => {}
-            Err(error) => return Err(engine.told("the image cannot be looked at", error)),
+        match look(engine, &pull.image).await {
+            Ok(()) => return Ok(json!({})),
+            Err(error) if error.kind == HookErrorKind::NotFound && pull.when == When::Missing => {}
+            Err(error) => return Err(error),
         }
     }
-    let (from_image, tag) = reference(&pull.image);
-    let options = CreateImageOptions { from_image: Some(from_image), tag, ..Default::default() };
-    let mut stream = client.create_image(Some(options), None, None);
+    bring(engine, &pull.image, context).await?;
+    look(engine, &pull.image).await?;
+    Ok(json!({}))
+}
+
+/// Looks at an image that is to be run. What it says of itself is told again with each of its containers.
+async fn look(engine: &Engine, image: &str) -> Result<(), HostError> {
+    match engine.client().await?.inspect_image(image).await {
+        Ok(_) => {
+            engine.has_image(image);
+            Ok(())
+        }
+        Err(error) if status(&error) == Some(404) => {
+            Err(engine.told(&format!("the image {image} is not here"), error))
+        }
+        Err(error) if is_too_long(&error) => Err(HostError::new(
+            HookErrorKind::Invalid,
+            format!("the image {image} is not run: it has more than 1 MiB of labels and variables"),
+        )),
+        Err(error) => Err(engine.told("the image cannot be looked at", error)),
+    }
+}
+
+async fn bring(engine: &Engine, image: &str, context: &HostContext) -> Result<(), HostError> {
+    let failed = |error| refused(engine, image, error);
+    say(context, format!("pulling the image {image}"));
+    let (name, tag) = reference(image);
+    let query = [("fromImage", name.as_str()), ("tag", tag.as_deref().unwrap_or_default())];
+    let body = raw::ask(engine, Method::POST, "/images/create", &query).await.map_err(failed)?;
+    let mut steps = std::pin::pin!(raw::lines::<CreateImageInfo>(body));
     let mut layers = Layers::default();
     let mut said: Option<Instant> = None;
-    say(context, format!("pulling the image {}", pull.image));
-    while let Some(step) = stream.next().await {
-        let step = step.map_err(|error| refused(engine, &pull.image, error))?;
+    while let Some(step) = steps.next().await {
+        let Line::Read(step) = step.map_err(failed)? else { continue };
         if let Some(detail) = step.error_detail {
-            let error = Error::DockerStreamError { error: detail.message.unwrap_or_default() };
-            return Err(refused(engine, &pull.image, error));
+            let error = detail.message.unwrap_or_default();
+            return Err(failed(Error::DockerStreamError { error }));
         }
         layers.note(&step);
         if said.is_none_or(|at| at.elapsed() >= PAUSE)
             && let Some(progress) = layers.words()
         {
-            say(context, format!("pulling the image {}: {progress}", pull.image));
+            // What changes comes first: names are long, and lines of terminals are not.
+            say(context, format!("{progress} of the image {image}"));
             said = Some(Instant::now());
         }
     }
-    engine.has_image(&pull.image);
-    Ok(json!({}))
+    Ok(())
 }
 
 fn say(context: &HostContext, text: String) {
@@ -159,10 +180,12 @@ impl Layers {
     fn words(&self) -> Option<String> {
         let (there, all) = self.bytes.values().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         let layers = format!("{} of {} layers", self.done, self.bytes.len().max(self.done));
+        let megabytes = |bytes: i64| bytes / 1_000_000;
         match all {
             _ if self.bytes.is_empty() && self.done == 0 => None,
-            0 => Some(layers),
-            _ => Some(format!("{layers}, {} of {} MB", there / 1_000_000, all / 1_000_000)),
+            0 => Some(format!("pulled {layers}")),
+            _ if there == all => Some(format!("pulled {} MB, unpacked {layers}", megabytes(all))),
+            _ => Some(format!("pulled {} of {} MB, unpacked {layers}", megabytes(there), megabytes(all))),
         }
     }
 }

@@ -17,11 +17,14 @@ mod engine;
 mod events;
 mod exec;
 mod images;
+mod listing;
 mod logs;
 mod podman;
 mod policy;
+mod raw;
 mod sights;
 mod spec;
+mod transport;
 mod upload;
 
 use std::sync::Arc;

@@ -1,46 +1,38 @@
-//! Words of Podman's that Docker's API does not have, in answers that the client would not read because of them.
+//! Words for a container's state that Docker's API does not have: Podman's own, and those that an engine may have some
+//! day.
 //!
-//! Podman speaks Docker's API with its own names for a container's states. One container that is just being cleaned up
-//! would make the list of all of them unreadable.
+//! The client reads an answer with a word that it does not know as no answer at all.
 
 use bollard::errors::Error;
-use serde::de::DeserializeOwned;
+use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
 use serde_json::Value;
 
 /// Podman's word for a state, and Docker's for the same.
-const STATES: [(&str, &str); 4] =
-    [("stopped", "exited"), ("configured", "created"), ("initialized", "created"), ("unknown", "")];
+const STATES: [(&str, &str); 3] =
+    [("stopped", "exited"), ("configured", "created"), ("initialized", "created")];
 
-/// The answer; read once more with Docker's words when it could not be read.
-pub(super) fn understood<T: DeserializeOwned>(answer: Result<T, Error>) -> Result<T, Error> {
-    let Err(Error::JsonDataError { contents, .. }) = &answer else { return answer };
-    let Ok(mut document) = serde_json::from_str(contents) else { return answer };
-    translate(&mut document);
-    serde_json::from_value(document).or(answer)
+/// Docker's word for a state.
+pub(super) fn docker_word(word: &str) -> &str {
+    STATES.iter().find(|(podman, _)| *podman == word).map_or(word, |(_, docker)| docker)
 }
 
-/// In a list `State` is a word; in one container's answer it is a table with `Status`.
-fn translate(document: &mut Value) {
-    match document {
-        Value::Array(items) => items.iter_mut().for_each(translate),
-        Value::Object(container) => {
-            let word = match container.get_mut("State") {
-                Some(Value::Object(state)) => state.get_mut("Status"),
-                other => other,
-            };
-            if let Some(word) = word
-                && let Some((_, docker)) = STATES.iter().find(|(podman, _)| word == podman)
-            {
-                *word = Value::from(*docker);
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+/// What is told of one container; read once more with Docker's words when it could not be read. A word that is not
+/// known says nothing.
+pub(super) fn understood(
+    answer: Result<ContainerInspectResponse, Error>,
+) -> Result<ContainerInspectResponse, Error> {
+    let Err(Error::JsonDataError { contents, .. }) = &answer else { return answer };
+    let Ok(mut document) = serde_json::from_str::<Value>(contents) else { return answer };
+    if let Some(Value::String(word)) = document.pointer_mut("/State/Status") {
+        let docker = docker_word(word);
+        let known = docker.parse::<ContainerStateStatusEnum>().is_ok();
+        *word = if known { docker.to_owned() } else { String::new() };
     }
+    serde_json::from_value(document).or(answer)
 }
 
 #[cfg(test)]
 mod tests {
-    use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary};
     use serde_json::json;
 
     use super::*;
@@ -54,24 +46,20 @@ mod tests {
     }
 
     #[test]
-    fn a_container_that_is_cleaned_up_hides_no_other() {
-        let list = json!([{"Id": "a", "State": "running"}, {"Id": "b", "State": "stopped", "Labels": {"x": "stopped"}}]);
-        let read: Vec<ContainerSummary> = understood(Err(unread(&list))).expect("both are read");
-        let states: Vec<String> = read.iter().filter_map(|one| Some(one.state?.to_string())).collect();
-        assert_eq!(states, ["running", "exited"]);
-        assert_eq!(
-            read[1].labels.as_ref().and_then(|labels| labels.get("x")).map(String::as_str),
-            Some("stopped")
-        );
-        let one = json!({"Id": "b", "State": {"Status": "stopped", "ExitCode": 3}});
-        let read: ContainerInspectResponse = understood(Err(unread(&one))).expect("it is read");
-        let state = read.state.expect("it has a state");
-        assert_eq!((state.status, state.exit_code), (Some(ContainerStateStatusEnum::EXITED), Some(3)));
+    fn a_containers_state_is_read_in_whatever_words_it_is_told() {
+        for (word, status) in [
+            ("stopped", ContainerStateStatusEnum::EXITED),
+            ("initialized", ContainerStateStatusEnum::CREATED),
+            ("hibernating", ContainerStateStatusEnum::EMPTY),
+        ] {
+            let told = json!({"Id": "b", "State": {"Status": word, "ExitCode": 3}});
+            let state = understood(Err(unread(&told))).expect("it is read").state.expect("it has a state");
+            assert_eq!((state.status, state.exit_code), (Some(status), Some(3)));
+        }
     }
 
     #[test]
     fn what_is_no_container_stays_unread() {
-        let read: Result<Vec<ContainerSummary>, Error> = understood(Err(unread(&json!({"State": 1}))));
-        assert!(matches!(read, Err(Error::JsonDataError { .. })));
+        assert!(matches!(understood(Err(unread(&json!({"State": 1})))), Err(Error::JsonDataError { .. })));
     }
 }

@@ -1,7 +1,6 @@
 //! What there is to see on an engine beside containers' states: networks to join, what a container uses, and what is
 //! left for others.
 
-use bollard::models::ContainerSummaryStateEnum;
 use bollard::query_parameters::{ListNetworksOptions, StatsOptions};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
@@ -11,8 +10,8 @@ use wharf_core::hook::HookErrorKind;
 use super::arguments::One;
 use super::containers;
 use super::engine::Engine;
+use super::listing::{self, Listed};
 use super::policy::Policy;
-use super::spec::MEMORY;
 
 /// The networks that sessions of the template may join, by name.
 pub(super) async fn networks(engine: &Engine, context: &HostContext) -> Result<Value, HostError> {
@@ -52,12 +51,11 @@ pub(super) async fn free_memory(engine: &Engine) -> Result<u64, HostError> {
     let info =
         client.info().await.map_err(|error| engine.told("the engine's memory cannot be asked", error))?;
     let total = info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default();
-    let over = [ContainerSummaryStateEnum::EXITED, ContainerSummaryStateEnum::DEAD];
-    let promised: u64 = containers::all(engine)
+    let promised: u64 = listing::all(engine)
         .await?
         .iter()
-        .filter(|one| !one.state.is_some_and(|state| over.contains(&state)))
-        .filter_map(|one| one.labels.as_ref()?.get(MEMORY)?.parse::<u64>().ok())
+        .filter(|one| !["exited", "dead"].contains(&one.word()))
+        .filter_map(Listed::memory)
         .fold(0, u64::saturating_add);
     Ok(total.saturating_sub(promised))
 }

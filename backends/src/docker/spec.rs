@@ -14,7 +14,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use bollard::models::{ContainerCreateBody, HostConfig, Mount, RestartPolicy, RestartPolicyNameEnum};
+use bollard::models::{
+    ContainerCreateBody, HealthConfig, HostConfig, Mount, RestartPolicy, RestartPolicyNameEnum,
+};
 use wharf_core::backend::HostError;
 use wharf_core::hook::HookErrorKind;
 
@@ -91,9 +93,8 @@ pub(super) fn body(
     let env = env.chain([format!("WHARF_JOB_ID={}", create.id)]);
     let mut labels: HashMap<String, String> = create.labels.clone().into_iter().collect();
     labels.insert(LABEL.to_owned(), create.id.to_string());
-    if let Some(memory) = create.memory {
-        labels.insert(MEMORY.to_owned(), memory.to_string());
-    }
+    // Said in any case: an image has labels too.
+    labels.insert(MEMORY.to_owned(), create.memory.unwrap_or(0).to_string());
     let tmpfs = HashMap::from([(PLACE.to_owned(), "rw,nosuid,nodev,noexec,mode=1777,size=1m".to_owned())]);
     let host = HostConfig {
         mounts: Some(mounts),
@@ -130,6 +131,9 @@ pub(super) fn body(
         labels: Some(labels),
         user: create.user.clone(),
         hostname: create.hostname.clone(),
+        // Both are the image's words about its own command, which does not run here.
+        healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }),
+        stop_signal: Some("SIGTERM".to_owned()),
         host_config: Some(host),
         ..ContainerCreateBody::default()
     })

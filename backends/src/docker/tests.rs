@@ -70,6 +70,8 @@ fn a_container_gets_as_little_as_can_be() {
     assert_eq!(mounts.len(), 3);
     assert!(mounts.iter().all(|mount| mount["ReadOnly"] == true), "{mounts:?}");
     assert_eq!(mounts[2]["Source"], "/d/run/monitor");
+    // What an image says of its own command is not for the monitor.
+    assert_eq!((&body["Healthcheck"]["Test"], &body["StopSignal"]), (&json!(["NONE"]), &json!("SIGTERM")));
 }
 
 #[test]

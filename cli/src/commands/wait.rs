@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 use wharf_protocol::{ErrorCode, Phase, Problem, Session, SessionId, State};
 
@@ -19,6 +20,8 @@ const ROUND: Duration = Duration::from_secs(20);
 const AWAY: Duration = Duration::from_secs(60);
 /// Between two tries to find it back.
 const PAUSE: Duration = Duration::from_millis(500);
+/// The exit code of what SIGINT ended.
+const INTERRUPTED: u8 = 130;
 /// Soon enough to have something to show.
 const FIRST_ROUND: Duration = Duration::from_millis(300);
 /// How long, while somebody looks at the progress line.
@@ -57,7 +60,8 @@ fn reached(session: &Session, goal: Goal) -> Reached {
     }
 }
 
-/// Waits until a session has come so far; on a terminal with a line that says what it waits for.
+/// Waits until a session has come so far; on a terminal with a line that says what it waits for, and when the user gives
+/// up waiting, with a word that the session does not.
 pub(super) async fn until(
     context: &Context,
     client: &Client,
@@ -66,12 +70,18 @@ pub(super) async fn until(
     within: Option<Duration>,
 ) -> Outcome<Reply<Session>> {
     let began = Instant::now();
+    let mut interrupts =
+        context.output.error_terminal.then(|| signal(SignalKind::interrupt()).ok()).flatten();
     let progress = Progress::new(&context.output, "waiting");
     let mut round = FIRST_ROUND;
     let mut heard: Option<Instant> = None;
     loop {
         let left = within.map(|within| within.saturating_sub(began.elapsed()));
-        let reply = match client.wait(id, goal.as_str(), left.map_or(round, |left| left.min(round))).await {
+        let answer = tokio::select! {
+            answer = client.wait(id, goal.as_str(), left.map_or(round, |left| left.min(round))) => answer,
+            () = interrupt(&mut interrupts) => return Err(Failure::Coded(Box::new(given_up(id, goal)), INTERRUPTED)),
+        };
+        let reply = match answer {
             Ok(reply) => reply,
             // A launcher that was there is restarting: sessions go on meanwhile, and so does waiting for them.
             Err(failure) if is_away(&failure) && heard.is_some_and(|at| at.elapsed() < AWAY) => {
@@ -92,6 +102,21 @@ pub(super) async fn until(
         progress.update(&reply.value);
         round = if progress.is_shown() { SEEN_ROUND } else { ROUND };
     }
+}
+
+async fn interrupt(interrupts: &mut Option<Signal>) {
+    match interrupts {
+        Some(interrupts) => drop(interrupts.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+fn given_up(id: &SessionId, goal: Goal) -> Problem {
+    let hint = format!(
+        "end it with `wharf terminate {id}`, wait again with `wharf wait {id} --for {}`",
+        goal.as_str()
+    );
+    Problem::new(ErrorCode::Deadline, "no longer waited for: the session goes on").hint(hint)
 }
 
 fn is_away(failure: &Failure) -> bool {

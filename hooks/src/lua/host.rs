@@ -19,8 +19,7 @@ use super::command::{self, duration};
 use super::fault::{Failed, failed, mistake};
 use super::render;
 use super::value::{Into, Out, Secret};
-use super::vm::OVER;
-use super::waiting::waiting;
+use super::waiting::{Waits, waiting};
 use crate::context::Context;
 use crate::exec;
 use crate::load::Level;
@@ -58,10 +57,7 @@ struct Shared {
     work: OnceLock<Work>,
     /// A module's body runs: nothing may happen then.
     loading: AtomicBool,
-    /// Functions run side by side now.
-    beside: AtomicUsize,
-    /// They did once.
-    suspended: AtomicBool,
+    waits: Waits,
     commands: AtomicUsize,
     tmp: Mutex<Tmp>,
 }
@@ -71,8 +67,7 @@ impl Default for Shared {
         Self {
             work: OnceLock::new(),
             loading: AtomicBool::new(true),
-            beside: AtomicUsize::default(),
-            suspended: AtomicBool::default(),
+            waits: Waits::default(),
             commands: AtomicUsize::default(),
             tmp: Mutex::default(),
         }
@@ -148,29 +143,9 @@ impl Host {
         self.0.loading.swap(loading, Ordering::Relaxed)
     }
 
-    /// Whether functions run side by side now.
-    pub(crate) fn is_beside_others(&self) -> bool {
-        self.0.beside.load(Ordering::Relaxed) > 0
-    }
-
-    /// Whether the VM may keep what was cut off in the middle.
-    pub(crate) fn has_suspended(&self) -> bool {
-        self.0.suspended.load(Ordering::Relaxed)
-    }
-
-    /// Has the script's own thread wait, for as long as the call may take.
-    pub(crate) fn wait_for<R>(&self, work: impl Future<Output = mlua::Result<R>>) -> mlua::Result<R> {
-        let Some(Call { context, runtime, .. }) = self.call() else { return Err(mistake("no call")) };
-        let in_time = async {
-            tokio::select! {
-                biased;
-                done = work => done,
-                // Drops what the script waits for.
-                () = tokio::time::sleep_until(context.deadline) => Err(mistake(OVER)),
-                () = context.cancel.cancelled() => Err(mistake(OVER)),
-            }
-        };
-        tokio::task::block_in_place(|| runtime.block_on(in_time))
+    /// What the script waits for.
+    pub(crate) fn waits(&self) -> &Waits {
+        &self.0.waits
     }
 
     /// How many commands there have been, this one included.
@@ -385,26 +360,9 @@ fn tmp(state: &Host, (name, text): (Option<String>, Option<Lv>)) -> mlua::Result
     Ok(path.display().to_string())
 }
 
-/// While functions run side by side.
-struct Beside(Host);
-
-impl Beside {
-    fn new(state: Host) -> Self {
-        state.0.beside.fetch_add(1, Ordering::Relaxed);
-        state.0.suspended.store(true, Ordering::Relaxed);
-        Self(state)
-    }
-}
-
-impl Drop for Beside {
-    fn drop(&mut self) {
-        self.0.0.beside.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// Runs functions side by side; their first results, in order. The first failure ends the others.
 async fn parallel(lua: Lua, state: Host, functions: Variadic<Lv>) -> mlua::Result<Table> {
-    let _beside = Beside::new(state);
+    let _beside = state.waits().beside();
     let mut tasks = Vec::new();
     let mut add = |value: Lv| match value {
         Lv::Function(function) => {

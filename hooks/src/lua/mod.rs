@@ -172,7 +172,7 @@ impl Thread {
             Err(error) => Err(error.clone()),
         };
         if let Ok(Fresh { lua, host, .. }) = fresh
-            && host.has_suspended()
+            && host.waits().has_suspended()
         {
             // What was cut off in the middle is kept by the VM and keeps it: collected, both go.
             for _ in 0..3 {

@@ -1,8 +1,8 @@
 //! Functions of the host that wait.
 //!
 //! ```text
-//! called ─ allowed here? ─ alone ────────────────────────────▶ the script's thread waits for it: nothing else could go on
-//!                        └ within host.parallel, beside others ▶ the VM suspends the function that called
+//! called ─ allowed here? ─ alone ──────────────────────▶ the script's thread waits for it: nothing else could go on
+//!                        └ within host.parallel, or deep ▶ the VM suspends the function that called
 //! ```
 //!
 //! The second costs a small script and a collection of garbage, so it is only made where it is needed. Both are refused
@@ -10,23 +10,91 @@
 //! the business of `host` and `script`.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use mlua::{FromLuaMulti, Function, IntoLuaMulti, Lua, Table};
 
+use super::fault::mistake;
 use super::host::Host;
 use super::vm;
+
+/// Calls within each other that a script's thread waits for: each takes some of its stack.
+const DEEPEST: usize = 8;
+
+/// What a script waits for.
+#[derive(Debug, Default)]
+pub(crate) struct Waits {
+    /// Calls of `host.parallel` that have not ended.
+    beside: AtomicUsize,
+    /// Calls within each other that the script's thread waits for.
+    deep: AtomicUsize,
+    suspended: AtomicBool,
+}
+
+impl Waits {
+    /// While the guard lives, others run beside whatever is called.
+    pub(crate) fn beside(&self) -> Within<'_> {
+        Within::new(&self.beside)
+    }
+
+    /// Whether the VM may keep what was cut off in the middle.
+    pub(crate) fn has_suspended(&self) -> bool {
+        self.suspended.load(Ordering::Relaxed)
+    }
+
+    fn has_to_suspend(&self) -> bool {
+        let suspends =
+            self.beside.load(Ordering::Relaxed) > 0 || self.deep.load(Ordering::Relaxed) >= DEEPEST;
+        if suspends {
+            self.suspended.store(true, Ordering::Relaxed);
+        }
+        suspends
+    }
+}
+
+/// One more of what is counted.
+pub(crate) struct Within<'a>(&'a AtomicUsize);
+
+impl<'a> Within<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Within<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Has the script's own thread wait, for as long as the call may take.
+fn wait_for<R>(state: &Host, work: impl Future<Output = mlua::Result<R>>) -> mlua::Result<R> {
+    let (context, runtime) = (state.context("waiting")?, state.runtime()?);
+    let _within = Within::new(&state.waits().deep);
+    let in_time = async {
+        tokio::select! {
+            biased;
+            done = work => done,
+            // Drops what the script waits for.
+            () = tokio::time::sleep_until(context.deadline) => Err(mistake(vm::OVER)),
+            () = context.cancel.cancelled() => Err(mistake(vm::OVER)),
+        }
+    };
+    tokio::task::block_in_place(|| runtime.block_on(in_time))
+}
 
 /// A function that waits, refused where the VM cannot suspend: there it would begin and never come back.
 const WAITING: &str = r#"
 local isyieldable, error = ...
-return function(name, beside_others, make)
+return function(name, has_to_suspend, make)
   local alone, suspended
   return function(...)
-    local beside = beside_others()
+    local suspends = has_to_suspend()
     if not isyieldable() then
       error(name .. " waits: call it from a plain function body, not from a comparison, a replacement or a metamethod", 2)
     end
-    if beside then
+    if suspends then
       suspended = suspended or make(true)
       return suspended(...)
     end
@@ -58,9 +126,9 @@ where
         }
     };
     let (state, shown) = (shared.clone(), name.to_owned());
-    let beside_others = lua.create_function(move |_, ()| {
+    let has_to_suspend = lua.create_function(move |_, ()| {
         state.context(&shown)?;
-        Ok(state.is_beside_others())
+        Ok(state.waits().has_to_suspend())
     })?;
     let state = shared.clone();
     let make = lua.create_function(move |lua, suspends: bool| {
@@ -68,7 +136,7 @@ where
         if suspends {
             return lua.create_async_function(work);
         }
-        lua.create_function(move |lua, arguments: A| state.wait_for(work(lua.clone(), arguments)))
+        lua.create_function(move |lua, arguments: A| wait_for(&state, work(lua.clone(), arguments)))
     })?;
-    wrap.call((name, beside_others, make))
+    wrap.call((name, has_to_suspend, make))
 }

@@ -161,6 +161,37 @@ fn a_manifest_that_does_not_parse_hides_nothing_of_the_hooks() {
 }
 
 #[test]
+fn what_a_script_gives_a_container_beyond_the_least_is_pointed_at() {
+    let place = Place::new();
+    place.write("t", "template.toml", bench::MANIFEST);
+    place.write("t", "hooks/terminate", "#!/bin/sh\ndocker rm --force \"$WHARF_SESSION_ID\"\n");
+    let least = "#!/bin/sh\n# not --privileged\ndocker create --cap-drop ALL --security-opt no-new-privileges \\\n    \
+                 --network \"$network\" --pids-limit 9 busybox\n";
+    place.write("t", "hooks/submit", least);
+    let said = described(&at(&place, "t").check());
+    assert!(!said.iter().any(|said| said.contains(" wide ")), "{said:#?}");
+    for option in [
+        "--privileged",
+        "--cap-add",
+        "--device",
+        "--gpus",
+        "--pid=host",
+        "--ipc host",
+        "--userns=host",
+        "--network host",
+        "--net=host",
+        "--security-opt seccomp=unconfined",
+        "--volume=/run/docker.sock",
+    ] {
+        let text = format!("#!/bin/sh\ndocker run --detach \\\n    --rm {option} all busybox\n");
+        place.write("t", "hooks/submit", &text);
+        let said = described(&at(&place, "t").check());
+        let wanted = format!("hooks/submit:3 wide `{option}`");
+        assert!(said.iter().any(|said| said.starts_with(&wanted)), "{wanted}\n{said:#?}");
+    }
+}
+
+#[test]
 fn what_a_shell_reads_is_warned_of_and_good_lua_is_not() {
     let place = Place::new();
     place.lua(

@@ -107,6 +107,17 @@ async fn a_cache_that_is_filled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn functions_that_wait_for_themselves() {
+    let deep = "local n = 0 local function f() n = n + 1 return host.cache('k' .. n, 60, f) end ";
+    let kinds = [HookErrorKind::Internal, HookErrorKind::Timeout];
+    attack(&format!("{deep} f()"), &kinds).await;
+    attack(&format!("{deep} host.parallel(f, f)"), &kinds).await;
+    attack(&format!("{deep} while true do pcall(f) end"), &[HookErrorKind::Timeout]).await;
+    let mixed = "local n = 0 local function f() n = n + 1 return host.cache('k' .. n, 60, function() return host.parallel(f, f)[1] end) end f()";
+    attack(mixed, &kinds).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn expressions_that_are_huge() {
     let words = refused("re.test('a', '(a{1000}){1000}')").await;
     assert!(words.contains("re:"), "{words}");

@@ -8,6 +8,13 @@ use wharf_protocol::template::{Finding, Severity};
 
 use super::{PRIVILEGED, SHELLS, finding};
 
+/// What an engine's client is told to give a container beyond the least.
+const WIDER: &str = concat!(
+    r"(^|\s)--(privileged|cap-add|device|gpus|volumes-from|security-opt[= ]\S*(unconfined|disable)",
+    r"|(pid|ipc|uts|userns|cgroupns|network|net)[= ]host)\b",
+    r"|\S*(docker|podman|containerd)\.sock\b",
+);
+
 fn expression(kept: &'static OnceLock<Option<Regex>>, text: &str) -> Option<&'static Regex> {
     kept.get_or_init(|| Regex::new(text).ok()).as_ref()
 }
@@ -17,6 +24,8 @@ pub(super) fn script(file: &str, text: &str, out: &mut Vec<Finding>) {
     static EVAL: OnceLock<Option<Regex>> = OnceLock::new();
     static DASH_C: OnceLock<Option<Regex>> = OnceLock::new();
     static ABSOLUTE: OnceLock<Option<Regex>> = OnceLock::new();
+    static WIDE: OnceLock<Option<Regex>> = OnceLock::new();
+    let engine = text.contains("docker") || text.contains("podman");
     let mut lines = text.lines();
     let first = lines.next().unwrap_or_default();
     let Some(shebang) = first.strip_prefix("#!") else {
@@ -67,6 +76,11 @@ pub(super) fn script(file: &str, text: &str, out: &mut Vec<Finding>) {
                 "`--wrap` takes shell text: give the scheduler a script, with values as its arguments"
                     .to_owned(),
             );
+        }
+        let wide = expression(&WIDE, WIDER).filter(|_| engine).and_then(|wide| wide.find(code));
+        if let Some(option) = wide {
+            let option = option.as_str().trim();
+            warn("wide", format!("`{option}` lets sessions do more on the engine's host than they have to"));
         }
         let word = code.split_whitespace().next().unwrap_or_default();
         if PRIVILEGED.contains(&word) {

@@ -1,0 +1,223 @@
+//! The way to an engine: a connection for each request, on which no more comes than such an answer may be long.
+//!
+//! What an engine tells of a container holds the labels and variables of its image, which may be anybody's; and what
+//! answers at an address may be no engine at all. So what an answer can cost is bounded here, before anybody reads it.
+//! Whether a connection came about is known for sure, which is what makes a failure `unavailable`.
+
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bollard::BollardRequest;
+use bollard::errors::Error;
+use http::header::HOST;
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderValue, Response, Uri};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+
+use super::engine::{Address, Tls};
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Most bytes of an answer.
+const ANSWER: u64 = 32 << 20;
+/// Of what is told of an image: an image that says more about itself is not run.
+const IMAGE: u64 = 1 << 20;
+/// Of a list, which is read piece by piece: it holds all that the images of all containers say.
+const LIST: u64 = 1 << 30;
+/// Of what goes on, and is read piece by piece too.
+const GOES_ON: u64 = 256 << 20;
+const GOING_ON: [&str; 3] = ["/logs", "/events", "/images/create"];
+
+fn most(path: &str) -> u64 {
+    if path.ends_with("/containers/json") {
+        LIST
+    } else if path.contains("/images/") && path.ends_with("/json") {
+        IMAGE
+    } else if GOING_ON.iter().any(|end| path.ends_with(end)) || path.contains("/exec/") {
+        GOES_ON
+    } else {
+        ANSWER
+    }
+}
+
+/// Nobody was reached: nothing was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unreached(#[source] io::Error);
+
+/// As if nobody had been reached.
+pub(super) fn unreached(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    io::Error::other(Unreached(io::Error::other(why))).into()
+}
+
+/// Whether the request surely never reached the engine.
+pub(super) fn is_unreached(error: &Error) -> bool {
+    let Error::IOError { err } = error else { return false };
+    err.get_ref().is_some_and(|inner| inner.is::<Unreached>())
+}
+
+/// The answer was longer than it may be.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer is longer than {} MiB", .most >> 20)]
+struct TooLong {
+    most: u64,
+}
+
+/// Whether the answer was longer than it may be.
+pub(super) fn is_too_long(error: &Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if inner.is_some_and(|inner| inner.is::<TooLong>()) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Where an engine listens, and how it is spoken to.
+#[derive(Debug)]
+pub(super) enum Transport {
+    Unix(PathBuf),
+    Tcp(Authority, Option<Tls>),
+}
+
+impl Transport {
+    /// # Errors
+    /// An address that is none.
+    pub(super) fn to(address: &Address) -> Result<Self, Error> {
+        if let Some(path) = address.host.strip_prefix("unix://") {
+            return Ok(Self::Unix(PathBuf::from(path)));
+        }
+        let (_, place) = address.host.split_once("://").unwrap_or(("", &address.host));
+        let place = place.trim_end_matches('/');
+        let authority = place.parse().map_err(|error: http::uri::InvalidUri| unreached(error))?;
+        Ok(Self::Tcp(authority, address.tls.clone()))
+    }
+
+    /// Asks, and returns the answer's head; its body comes as it is read.
+    pub(super) async fn ask(&self, mut request: BollardRequest) -> Result<Response<Incoming>, Error> {
+        let left = most(request.uri().path());
+        let host = match self {
+            Self::Unix(_) => HeaderValue::from_static("localhost"),
+            Self::Tcp(authority, _) => HeaderValue::from_str(authority.as_str()).map_err(io::Error::other)?,
+        };
+        request.headers_mut().insert(HOST, host);
+        let path = request.uri().path_and_query().cloned();
+        *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+        let stream = tokio::time::timeout(CONNECT, self.connect()).await;
+        let stream = stream.map_err(|_| unreached("no connection came about in time"))?.map_err(unreached)?;
+        let stream = Bounded { stream, left, most: left };
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        // Ends when the answer has been read, or is no longer wanted.
+        tokio::spawn(connection.with_upgrades());
+        Ok(sender.send_request(request).await?)
+    }
+
+    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        match self {
+            Self::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+            Self::Tcp(authority, None) => Ok(Box::new(dial(authority, 2375).await?)),
+            Self::Tcp(authority, Some(tls)) => {
+                let stream = dial(authority, 2376).await?;
+                let name = bare(authority.host()).to_owned();
+                let name = ServerName::try_from(name).map_err(io::Error::other)?;
+                let tls = tls.clone();
+                let config = tokio::task::spawn_blocking(move || trust(&tls)).await;
+                let config = config.map_err(io::Error::other).flatten()?;
+                Ok(Box::new(TlsConnector::from(Arc::new(config)).connect(name, stream).await?))
+            }
+        }
+    }
+}
+
+async fn dial(authority: &Authority, usual: u16) -> io::Result<TcpStream> {
+    let port = authority.port_u16().unwrap_or(usual);
+    let stream = TcpStream::connect((bare(authority.host()), port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Without the brackets of an address of IPv6.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+/// Read anew for each connection, so that certificates can be renewed.
+fn trust(tls: &Tls) -> io::Result<ClientConfig> {
+    let told = |path: &std::path::Path, error: &dyn std::fmt::Display| {
+        io::Error::other(format!("the certificate file {}: {error}", path.display()))
+    };
+    let read = |path: &std::path::Path| {
+        let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+        certificates.map_err(|error| told(path, &error)).map(|read: Vec<CertificateDer<'static>>| read)
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in read(&tls.ca)? {
+        roots.add(certificate).map_err(|error| told(&tls.ca, &error))?;
+    }
+    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| told(&tls.key, &error))?;
+    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(read(&tls.cert)?, key)
+        .map_err(|error| told(&tls.cert, &error))
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A connection that breaks off when more comes than was to come.
+struct Bounded {
+    stream: Box<dyn Stream>,
+    left: u64,
+    most: u64,
+}
+
+impl AsyncRead for Bounded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        std::task::ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let came = u64::try_from(buffer.filled().len() - before).unwrap_or(u64::MAX);
+        let Some(left) = self.left.checked_sub(came) else {
+            return Poll::Ready(Err(io::Error::other(TooLong { most: self.most })));
+        };
+        self.left = left;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Bounded {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, buffer)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
