@@ -1,7 +1,7 @@
 //! Measures sessions as held jobs of a real Slurm against the raw commands of the same run, and prints ratios.
 //!
 //! ```text
-//! cargo build --release && cargo run --release -p wharf-tests --bin bench-slurm [JOBS]
+//! cargo build --release && cargo run --release -p wharf-tests --bin bench-slurm [JOBS [LANES]]
 //! ```
 //!
 //! Starts, four at a time, to the acknowledged job id, against `sbatch` four at a time; then all of them ended together,
@@ -14,17 +14,17 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use wharf_tests::{Launcher, Slurm, processes};
 
-/// At a time.
+/// At a time, unless it is said.
 const LANES: usize = 4;
 /// For each answer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs that many, so many at a time; how long all of them took.
-fn lanes(count: usize, one: impl Fn() + Sync) -> Duration {
+fn together(count: usize, lanes: usize, one: impl Fn() + Sync) -> Duration {
     let next = AtomicUsize::new(0);
     let began = Instant::now();
     std::thread::scope(|scope| {
-        for _ in 0..LANES {
+        for _ in 0..lanes {
             scope.spawn(|| {
                 while next.fetch_add(1, Ordering::Relaxed) < count {
                     one();
@@ -72,7 +72,10 @@ fn sbatch(slurm: &Slurm, dir: &std::path::Path) -> String {
 }
 
 fn main() {
-    let count: usize = std::env::args().nth(1).map_or(200, |text| text.parse().expect("a number of jobs"));
+    let number = |at: usize, otherwise: usize| {
+        std::env::args().nth(at).map_or(otherwise, |text| text.parse().expect("a number"))
+    };
+    let (count, lanes) = (number(1, 200), number(2, LANES));
     let slurm = Slurm::alone();
     let launcher = Launcher::builder()
         .config("[limits]\nsessions = 100000\nstarts_per_minute = 10000000\n")
@@ -88,18 +91,18 @@ fn main() {
         let id = sbatch(&slurm, &raw_dir);
         raw.lock().expect("no lane panics with it").push(id);
     };
-    let mut floor = lanes(count / 2, submit);
+    let mut floor = together(count / 2, lanes, submit);
     let ids = std::sync::Mutex::new(Vec::new());
     let http = launcher.http().within(PATIENCE);
     let body = json!({"template": "held", "command": ["sleep", "1000"]});
     let before = processes::cpu(launcher.pid());
-    let ours = lanes(count, || {
+    let ours = together(count, lanes, || {
         let id = launcher.start_session(&body);
         let session = http.get(&format!("/sessions/{id}?wait=submitted&timeout=60s")).expect(200);
         assert!(session["job"]["id"].is_string(), "{session}");
         ids.lock().expect("no lane panics with it").push(id);
     });
-    floor += lanes(count - count / 2, submit);
+    floor += together(count - count / 2, lanes, submit);
     report("start", rate(count, ours), rate(count, floor), 0.8);
     let used = processes::cpu(launcher.pid()) - before;
     cost("start", count, used);

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use wharf_tests::Engine as _;
 use wharf_tests::events::Following;
 use wharf_tests::launcher::Home;
@@ -104,10 +104,31 @@ fn an_engine_without_live_restore_ends_its_sessions_and_they_say_so() {
         (session["state"] != "running").then(|| session.to_string())
     });
     engine.restart();
-    let ended = launcher.await_ended(&id, Duration::from_secs(60));
-    let cause = ended["end"]["cause"].as_str().unwrap_or_default();
-    assert!(["vanished", "signaled"].contains(&cause), "{ended}");
+    let is_told = |id: &str| {
+        let ended = launcher.await_ended(id, Duration::from_secs(60));
+        let cause = ended["end"]["cause"].as_str().unwrap_or_default();
+        assert!(["vanished", "signaled"].contains(&cause), "{ended}");
+    };
+    is_told(&id);
     await_no_container(&engine);
+
+    // Killed, it leaves its containers, and their sessions go on; the next one ends them.
+    let id = run(&launcher, "busybox", &["sleep", "1000"]);
+    engine.kill9();
+    wait::never("a dead engine ends a session", Duration::from_secs(4), || {
+        let session = launcher.session(&id);
+        (session["state"] != "running" || session["link"] != "connected").then(|| session.to_string())
+    });
+    assert_eq!(launcher.exec(&id, &["echo", "here"])["stdout"], "here\n");
+    engine.restart();
+    is_told(&id);
+    await_no_container(&engine);
+    let id = until("starts are taken again", SOON, || {
+        let answer = launcher.http().post("/sessions", &body("docker", "busybox", &["sleep", "1000"]));
+        let id = if answer.status == 201 { answer.json()["id"].clone() } else { Value::Null };
+        Probe::when(id.is_string(), id, || format!("{answer}"))
+    });
+    launcher.await_connected(id.as_str().unwrap_or_default());
 }
 
 /// In front of the real client: whoever is created finds no address that is good where it is.

@@ -138,7 +138,7 @@ fn a_hundred_pending_or_linked_sessions_cost_exactly_one_list_call_an_interval()
 }
 
 #[test]
-fn hooks_see_what_a_container_uses_and_which_networks_it_may_join() {
+fn hooks_run_programs_and_see_what_a_container_uses_and_which_networks_it_may_join() {
     let mut engine = Dockerd::start();
     engine.network("lab");
     engine.network("other");
@@ -147,7 +147,11 @@ fn hooks_see_what_a_container_uses_and_which_networks_it_may_join() {
     let lua = "
 local hooks = {}
 function hooks.options(req) return { network = docker.networks {} } end
-function hooks.logs(req) return { text = json.encode(docker.stats { id = req.session.id }) } end
+function hooks.logs(req)
+  local id = req.session.id
+  local run = docker.exec { id = id, argv = { 'sh', '-c', 'cat; echo bad >&2; exit 3' }, stdin = 'in ' .. id }
+  return { text = json.encode { stats = docker.stats { id = id }, run = run } }
+end
 return hooks";
     let launcher = site(&door, "[config]\nnetworks = [\"lab\", \"none\"]\n", lua);
     let http = launcher.http();
@@ -156,7 +160,10 @@ return hooks";
     let id = launcher.start_session(&body("runs"));
     launcher.await_connected(&id);
     let told = http.get(&format!("/sessions/{id}/logs?stream=hook")).text();
-    let used: Value = serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"));
+    let told: Value = serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"));
+    let run = json!({"status": 3, "stdout": format!("in {id}"), "stderr": "bad\n", "truncated": false});
+    assert_eq!(told["run"], run);
+    let used = &told["stats"];
     assert_eq!(used["memory_limit"], 16 << 20, "{used}");
     assert!(used["memory"].as_u64().is_some_and(|bytes| bytes > 0), "{used}");
     assert!(used["cpu_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{used}");

@@ -60,12 +60,21 @@ fn a_pull_tells_how_far_it_is_and_terminate_stops_it() {
     assert_eq!((&end["cause"], &end["stopped_by"]), (&json!("terminated"), &json!("not_started")), "{end}");
     let (status, seen) = terminal.ends(SOON);
     assert!(status == 6 && seen.contains("ended before anything was submitted"), "{status} {seen:?}");
-    // A pull that went on would now be done in a moment.
+    // Purged in the middle of it, nothing comes of it either: there is no job yet that could bring it back.
+    let purged = launcher.start_session(&body("docker", &name));
+    launcher.await_session(&purged, "is in the middle of it", SOON, |session| {
+        session["reason"]["message"].as_str().is_some_and(|told| told.contains(" MB"))
+    });
+    let path = format!("/sessions/{purged}");
+    assert_eq!(launcher.http().post(&format!("{path}/purge"), &json!({})).status, 204);
+    launcher.http().get(&path).problem(404, "unknown_session");
+    // Pulls that went on would now be done in a moment.
     slow.throttle(0);
     wait::never("the image comes all the same", Duration::from_secs(3), || {
         let there = engine.run(&["images", "--quiet", &name]).stdout;
         (!there.is_empty()).then_some(there)
     });
+    assert_eq!((launcher.http().get(&path).status, engine.containers().len()), (404, 0));
     let id = launcher.start_session(&body("docker", &name));
     launcher.await_session(&id, "runs", SOON, |session| session["state"] == "running");
     assert_eq!(launcher.terminate(&id, "15s")["end"]["cause"], "terminated");
@@ -173,4 +182,68 @@ fn an_engine_that_is_killed_in_the_middle_of_a_pull_starts_the_session_when_it_i
     launcher.await_session(&id, "runs", patience, |session| session["link"] == "connected");
     assert_eq!(engine.containers().len(), 1);
     assert_eq!(launcher.terminate(&id, "15s")["end"]["cause"], "terminated");
+}
+
+/// `missing` is what all others here show.
+#[test]
+fn a_site_says_when_images_are_pulled() {
+    let engine = Dockerd::start();
+    let registry = Registry::start();
+    let name = publish(&engine, &registry, "other");
+    let overlay = |when: &str| {
+        let toml = format!("api = 1\nextends = \"docker\"\n[config]\npull = \"{when}\"\n");
+        Template::new(when).toml(&toml)
+    };
+    let launcher = Launcher::builder()
+        .env("DOCKER_HOST", &engine.host())
+        .template(&overlay("always"))
+        .template(&overlay("never"))
+        .start();
+    let end = launcher.await_ended(&launcher.start_session(&body("never", &name)), SOON)["end"].clone();
+    assert_eq!(end["cause"], "submit_failed", "{end}");
+    assert!(
+        end["message"].as_str().is_some_and(|told| told.contains(&name) && told.contains("is not here")),
+        "{end}"
+    );
+    let user_in = |template: &str| {
+        let id = launcher.start_session(&body(template, &name));
+        launcher.await_connected(&id);
+        let user = launcher.exec(&id, &["id", "-u"])["stdout"].clone();
+        assert_eq!(launcher.terminate(&id, "15s")["end"]["cause"], "terminated");
+        user
+    };
+    assert_eq!((user_in("always"), user_in("never")), (json!("1234\n"), json!("1234\n")));
+    // Somebody publishes another one under that name, and it is not here: only who always asks gets it.
+    engine.run(&["tag", &name, "kept"]).exits(0);
+    engine.run(&["tag", "busybox", &name]).exits(0);
+    engine.run(&["push", "--quiet", &name]).exits(0);
+    engine.run(&["tag", "kept", &name]).exits(0);
+    assert_eq!((user_in("never"), user_in("always")), (json!("1234\n"), json!("0\n")));
+}
+
+/// What `docker login` has left serves both templates, and nothing of it is told.
+#[test]
+fn a_private_registry_is_told_who_asks() {
+    let engine = Dockerd::start();
+    let registry = Registry::private();
+    registry.login(&engine.login_directory());
+    let name = publish(&engine, &registry, "other");
+    let launcher = launcher(&engine);
+    let home = launcher.home().path().join(".docker");
+    for template in ["docker", "scripts"] {
+        let end = launcher.await_ended(&launcher.start_session(&body(template, &name)), SOON)["end"].clone();
+        assert_eq!(end["cause"], "submit_failed", "{end}");
+        assert!(
+            end["message"].as_str().is_some_and(|told| told.contains("no basic auth credentials")),
+            "{end}"
+        );
+        registry.login(&home);
+        let id = launcher.start_session(&body(template, &name));
+        launcher.await_connected(&id);
+        assert_eq!(launcher.terminate(&id, "15s")["end"]["cause"], "terminated");
+        engine.run(&["rmi", "--force", &name]).exits(0);
+        std::fs::remove_dir_all(&home).expect("it was made");
+    }
+    let log = launcher.log();
+    assert!(!log.contains("YWxpY2U6") && !log.contains("open-sesame"), "{log}");
 }

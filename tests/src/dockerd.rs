@@ -195,6 +195,11 @@ impl Dockerd {
         }
     }
 
+    /// Where its own client finds its logins to registries.
+    pub fn login_directory(&self) -> PathBuf {
+        self.path(".docker")
+    }
+
     /// Runs its own client.
     pub fn run(&self, args: &[&str]) -> Output {
         self.run_within(args, COMMAND)

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use bollard::models::EventMessage;
 use futures_util::StreamExt as _;
-use http::Method;
 use tokio::sync::mpsc;
 use wharf_core::backend::Heard;
 
@@ -51,7 +50,7 @@ async fn now(engine: &Engine) -> Option<String> {
 async fn listen(engine: &Engine, since: String, heard: &mpsc::UnboundedSender<Heard>) {
     let filters = serde_json::json!({ "type": ["container"], "label": [LABEL] }).to_string();
     let query = [("since", since.as_str()), ("filters", filters.as_str())];
-    let events = match raw::ask(engine, Method::GET, "/events", &query).await {
+    let events = match raw::ask(engine, "/events", &query).await {
         Ok(body) => raw::lines(body),
         Err(error) => return tracing::debug!(error = words(&error), "the engine's events are not told"),
     };

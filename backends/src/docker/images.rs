@@ -13,6 +13,7 @@ use wharf_core::hook::HookErrorKind;
 
 use super::arguments::{Pull, When};
 use super::engine::{Engine, status, words};
+use super::login;
 use super::policy::Policy;
 use super::raw::{self, Line};
 use super::transport::{is_too_long, is_unreached};
@@ -61,7 +62,8 @@ async fn bring(engine: &Engine, image: &str, context: &HostContext) -> Result<()
     say(context, format!("pulling the image {image}"));
     let (name, tag) = reference(image);
     let query = [("fromImage", name.as_str()), ("tag", tag.as_deref().unwrap_or_default())];
-    let body = raw::ask(engine, Method::POST, "/images/create", &query).await.map_err(failed)?;
+    let login = login::header(image).await;
+    let body = raw::send(engine, Method::POST, "/images/create", &query, login).await.map_err(failed)?;
     let mut steps = std::pin::pin!(raw::lines::<CreateImageInfo>(body));
     let mut layers = Layers::default();
     let mut said: Option<Instant> = None;

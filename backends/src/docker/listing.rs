@@ -9,7 +9,6 @@ use std::io::{self, Read};
 
 use bytes::{Buf as _, Bytes};
 use futures_util::StreamExt as _;
-use http::Method;
 use http_body_util::BodyDataStream;
 use hyper::body::Incoming;
 use serde::Deserialize;
@@ -78,7 +77,7 @@ pub(super) async fn all(engine: &Engine) -> Result<Vec<Listed>, HostError> {
     let told = |error| engine.told("containers cannot be listed", error);
     let filters = serde_json::json!({ "label": [LABEL] }).to_string();
     let query = [("all", "true"), ("filters", filters.as_str())];
-    let body = raw::ask(engine, Method::GET, "/containers/json", &query).await.map_err(told)?;
+    let body = raw::ask(engine, "/containers/json", &query).await.map_err(told)?;
     read(body).await.map_err(|error| told(error.into()))
 }
 

@@ -18,6 +18,7 @@ mod events;
 mod exec;
 mod images;
 mod listing;
+mod login;
 mod logs;
 mod podman;
 mod policy;

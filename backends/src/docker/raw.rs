@@ -9,7 +9,7 @@ use bollard::body_full;
 use bollard::errors::Error;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
-use http::{Method, Request};
+use http::{HeaderValue, Method, Request};
 use http_body_util::{BodyDataStream, BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
@@ -24,16 +24,25 @@ const LINE: usize = 64 << 10;
 const REFUSAL: usize = 64 << 10;
 
 /// Asks; `path` is without the version.
-pub(super) async fn ask(
+pub(super) async fn ask(engine: &Engine, path: &str, query: &[(&str, &str)]) -> Result<Incoming, Error> {
+    send(engine, Method::GET, path, query, None).await
+}
+
+/// The same for what is to be done; with who we are to a registry, if it is about one.
+pub(super) async fn send(
     engine: &Engine,
     method: Method,
     path: &str,
     query: &[(&str, &str)],
+    login: Option<HeaderValue>,
 ) -> Result<Incoming, Error> {
     let (transport, version) = engine.way().await?;
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
     let uri = format!("/v{}.{}{path}?{query}", version.major_version, version.minor_version);
-    let request = Request::builder().method(method).uri(uri).body(body_full(Bytes::new()))?;
+    let mut request = Request::builder().method(method).uri(uri).body(body_full(Bytes::new()))?;
+    if let Some(login) = login {
+        request.headers_mut().insert("x-registry-auth", login);
+    }
     let answer = engine.patiently(transport.ask(request)).await?;
     let (status, body) = (answer.status(), answer.into_body());
     if status.is_success() {

@@ -92,14 +92,18 @@ fn what_a_caller_says_is_not_believed_beyond_the_config() {
         "mounts": {"data": {"source": "/srv/data", "target": "/data"}, "home": {"source": "/h", "target": "/h", "always": true}},
     });
     let more = json!({"image": "team/x:1", "network": "lab", "mounts": " data,", "labels": {"io.wharf.session": "other"}});
-    let body = body(config, more).unwrap();
-    let sources: Vec<_> = body["HostConfig"]["Mounts"].as_array().unwrap()[3..]
+    let wide = body(config, more).unwrap();
+    let sources: Vec<_> = wide["HostConfig"]["Mounts"].as_array().unwrap()[3..]
         .iter()
         .map(|mount| mount["Source"].clone())
         .collect();
     assert_eq!(sources, ["/srv/data", "/h"]);
-    assert_eq!(body["HostConfig"]["CapAdd"], json!(["CHOWN"]));
-    assert_eq!(body["Labels"]["io.wharf.session"], "k3v9x2m7q4t8w1z6b5n0", "the label is ours to say");
+    let more = json!({"user": "1000:100", "hostname": "node", "shm": "64MiB"});
+    let named = body(json!({}), more).unwrap();
+    assert_eq!((&named["User"], &named["Hostname"]), (&json!("1000:100"), &json!("node")));
+    assert_eq!(named["HostConfig"]["ShmSize"], 64 << 20);
+    assert_eq!(wide["HostConfig"]["CapAdd"], json!(["CHOWN"]));
+    assert_eq!(wide["Labels"]["io.wharf.session"], "k3v9x2m7q4t8w1z6b5n0", "the label is ours to say");
 }
 
 #[tokio::test]
