@@ -586,7 +586,7 @@ function slurm.extend(options) end
 
 ---The partitions, the default one first.
 ---@param options {}
----@return {name: string, available: boolean, default: boolean, time_limit: string}[]
+---@return {name: string, available: boolean, default: boolean, time_limit: string, longest: string?, cpus: integer, memory_mib: integer, gpus: integer}[]
 function slurm.sinfo(options) end
 
 ---What the user may charge to.

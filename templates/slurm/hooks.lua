@@ -10,14 +10,26 @@ local function text(value)
 end
 
 function hooks.options(req)
-  local choices = {}
-  local partitions = {}
+  local choices = { partition = {} }
+  local chosen = nil
   for _, partition in ipairs(slurm.sinfo {}) do
     if partition.available then
-      table.insert(partitions, partition.name)
+      table.insert(choices.partition, partition.name)
+      -- The default one comes first.
+      if not chosen or partition.name == req.params.partition then
+        chosen = partition
+      end
     end
   end
-  choices.partition = partitions
+  if chosen and chosen.longest then
+    choices.time = { chosen.longest }
+  end
+  if chosen and chosen.gpus > 0 then
+    choices.gpus = {}
+    for count = 1, math.min(chosen.gpus, 16) do
+      table.insert(choices.gpus, count)
+    end
+  end
   -- A cluster without accounting has neither: its users type what they know.
   local known, charge = pcall(slurm.sacctmgr, {})
   if known then

@@ -48,6 +48,13 @@ fn await_warnings(launcher: &Launcher, id: &str, count: usize) -> Vec<String> {
     })
 }
 
+fn await_line(screen: &std::path::Path, line: &str) {
+    until("the line on the terminal", SOON, || {
+        let seen = fs::read_to_string(screen).unwrap_or_default();
+        Probe::when(seen.contains(line), (), || seen)
+    });
+}
+
 /// What a stream is told, its program's output aside.
 fn notice(stream: &mut WebSocket) -> Value {
     loop {
@@ -84,10 +91,7 @@ fn who_is_in_a_session_is_warned_before_its_limit_ends_it() {
     events.expect("the warning", SOON, |event| {
         event.data["session"]["id"] == id.as_str() && event.data["session"]["reason"]["code"] == "time_limit"
     });
-    until("the line on the terminal", SOON, || {
-        let seen = fs::read_to_string(&screen).unwrap_or_default();
-        Probe::when(seen.contains("[wharf: its time limit ends this session in 10 minutes"), (), || seen)
-    });
+    await_line(&screen, "[wharf: its time limit ends this session in 10 minutes");
     assert!(launcher.cli(&["show", &id]).ok().contains("its time limit ends it at "));
     await_warnings(&launcher, &id, 1);
 
@@ -101,13 +105,29 @@ fn who_is_in_a_session_is_warned_before_its_limit_ends_it() {
         let seen = warnings(&launcher, &id);
         (seen.len() != 1).then(|| format!("{seen:?}"))
     });
-    let _ = terminal.kill();
-    let _ = terminal.wait();
 
-    // Two minutes before, once; and both anew when there is more time.
+    // Two minutes before, once, in the same places; and both anew when there is more time.
+    let mut stream =
+        WebSocket::open(&launcher.http(), &format!("/sessions/{id}/attach?role=view")).expect("it opens");
+    let mut events = Events::open(&launcher.http(), None);
+    launcher.await_session(&id, "both are in it again", SOON, |session| session["connections"] == 2);
     ends_in(&launcher, Duration::from_secs(110));
+    let told = notice(&mut stream);
+    let message = told["message"].as_str().unwrap_or_default();
+    assert!(message.starts_with("its time limit ends this session in 2 minutes, at "), "{told}");
+    let end = launcher.session(&id)["job"]["ends_at"].clone();
+    events.expect("the second warning", SOON, |event| {
+        let session = &event.data["session"];
+        session["id"] == id.as_str()
+            && session["reason"]["code"] == "time_limit"
+            && session["job"]["ends_at"] == end
+    });
+    await_line(&screen, "[wharf: its time limit ends this session in 2 minutes");
+    assert!(launcher.cli(&["show", &id]).ok().contains("its time limit ends it at "));
     let seen = await_warnings(&launcher, &id, 2);
     assert!(seen[1].contains("in 2 minutes, at "), "{seen:?}");
+    let _ = terminal.kill();
+    let _ = terminal.wait();
     launcher.cli(&["extend", &id, "--by", "2h"]).ok();
     assert_eq!(launcher.session(&id)["reason"], json!(null));
     ends_in(&launcher, Duration::from_secs(9 * 60 + 30));

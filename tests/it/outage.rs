@@ -1,5 +1,5 @@
 //! A Slurm of its own, so that nobody else has to wait: its controller is away for a minute; jobs that need more memory than
-//! they asked for.
+//! they asked for; jobs that more urgent ones push aside.
 
 use std::time::Duration;
 
@@ -108,4 +108,40 @@ fn a_job_that_takes_more_memory_than_it_asked_for_has_run_out_of_memory() {
         let text = launcher.http().get(&format!("/sessions/{id}/logs")).text();
         Probe::when(text.contains("begins"), (), || text)
     });
+}
+
+#[test]
+fn a_preempted_job_is_the_same_session_again_where_it_may_and_else_ends_as_that() {
+    let slurm = Slurm::small();
+    let launcher = Launcher::builder()
+        .template(&slurm.template("again", "requeue = true\noptions = [\"--exclusive\"]"))
+        .template(&slurm.template("batch", "options = [\"--exclusive\"]"))
+        .start();
+    let run = |template: &str| {
+        let id = launcher.start_session(&json!({"template": template, "command": ["sleep", "1000"]}));
+        launcher.await_session(&id, "running", RUNS, |session| session["link"] == "connected");
+        id
+    };
+    let preempt = || {
+        let urgent = ["sbatch", "--partition=urgent", "--exclusive", "--time=1", "--output=/dev/null"];
+        slurm.run(&[&urgent[..], &["--chdir=/", "--wrap=sleep 3"]].concat());
+    };
+    let id = run("again");
+    let before = launcher.session(&id);
+    preempt();
+    launcher.await_session(&id, "lost, and told why", RUNS, |session| {
+        session["state"] == "running" && session["link"] == "lost" && session["reason"]["code"] == "requeued"
+    });
+    let after = launcher.await_session(&id, "in its next life", Duration::from_secs(90), |session| {
+        session["link"] == "connected"
+    });
+    for member in ["created_at", "started_at"] {
+        assert_eq!(after[member], before[member], "{member}");
+    }
+    assert_eq!(launcher.exec(&id, &["sh", "-c", "echo $SLURM_RESTART_COUNT"])["stdout"], "1\n");
+    assert_eq!(launcher.terminate(&id, "20s")["end"]["cause"], "terminated");
+    let id = run("batch");
+    preempt();
+    let ended = launcher.await_ended(&id, RUNS);
+    assert_eq!(ended["end"]["cause"], "preempted", "{ended}");
 }

@@ -14,7 +14,7 @@ fn a_session_is_a_job_of_that_name_and_comment() {
     let slurm = Slurm::shared();
     let launcher = Launcher::with(&slurm.template("batch", ""));
     let id = launcher.start_session(&json!({
-        "template": "batch", "params": {"partition": "debug", "cpus": 2, "memory": "64MiB", "time": "30m"},
+        "template": "batch", "params": {"partition": "debug", "cpus": 2, "memory": "64MiB", "time": "30m", "gpus": 1},
         "command": ["sh", "-c", "echo hello from $SLURM_JOB_PARTITION; exec sleep 1000"],
         "env": {"GREETING": "$(id); `id`"},
     }));
@@ -32,6 +32,7 @@ fn a_session_is_a_job_of_that_name_and_comment() {
         "TimeLimit=00:30:00",
         "MinMemoryNode=64M",
         "CPUs/Task=2",
+        "TresPerJob=gres:gpu:1",
         "Partition=debug",
     ] {
         assert!(shown.contains(wanted), "{wanted} is not in {shown}");
@@ -102,6 +103,14 @@ fn a_job_that_waits_for_resources_says_so_and_starts_in_its_time() {
     assert_eq!(session["job"]["position"], 1, "{session}");
     let third = launcher.start_session(&body);
     launcher.await_session(&third, "second in line", RUNS, |session| session["job"]["position"] == 2);
+    // Held by hand it has no place, and gets one again.
+    let job = slurm.await_job(&third, &["PENDING"]);
+    slurm.run(&["scontrol", "hold", &job]);
+    let session = launcher.await_session(&third, "held", RUNS, |session| session["job"]["state"] == "held");
+    assert_eq!(session["reason"]["message"], "held by an administrator (JobHeldAdmin)", "{session}");
+    assert!(session["job"]["position"].is_null(), "{session}");
+    slurm.run(&["scontrol", "release", &job]);
+    launcher.await_session(&third, "second again", RUNS, |session| session["job"]["position"] == 2);
     launcher.terminate(&first, "20s");
     let session = launcher.await_session(&second, "running", RUNS, |session| session["link"] == "connected");
     launcher.await_session(&third, "first in line", RUNS, |session| session["job"]["position"] == 1);
@@ -225,7 +234,11 @@ fn a_time_limit_ends_it_as_timeout() {
 #[test]
 fn more_time_is_given_and_shown() {
     let slurm = Slurm::shared();
-    let launcher = Launcher::with(&slurm.template("batch", ""));
+    let launcher = Launcher::builder()
+        .template(&slurm.template("batch", ""))
+        .template(&slurm.template("endless", "options = [\"--time=UNLIMITED\"]"))
+        .template(&slurm.template("held", "options = [\"--hold\"]"))
+        .start();
     let body = json!({"template": "batch", "params": {"time": "1h"}, "command": ["sleep", "1000"]});
     let id = launcher.start_session(&body);
     launcher.await_session(&id, "running", RUNS, |session| session["link"] == "connected");
@@ -237,6 +250,24 @@ fn more_time_is_given_and_shown() {
     assert!(launcher.cli(&["extend", &id, "--by", "30m"]).ok().starts_with("ends at "));
     let shown = slurm.run(&["scontrol", "--oneliner", "show", "job", &job]);
     assert!(shown.contains("TimeLimit=02:00:00"), "{shown}");
+    // The warning that its time is short goes as it gets more.
+    let short = launcher
+        .start_session(&json!({"template": "batch", "params": {"time": "9m"}, "command": ["sleep", "1000"]}));
+    launcher.await_session(&short, "warned", RUNS, |session| session["reason"]["code"] == "time_limit");
+    launcher.cli(&["extend", &short, "--by", "30m"]).ok();
+    assert_eq!(launcher.session(&short)["reason"], json!(null));
+    // Where there is nothing to add to, nothing is changed: Slurm itself would end the endless one.
+    for (template, why) in [("endless", "has no time limit"), ("held", "has not started")] {
+        let id = launcher.start_session(&json!({"template": template, "command": ["sleep", "1000"]}));
+        launcher.await_session(&id, "in its place", RUNS, |session| {
+            session["link"] == "connected" || session["job"]["state"] == "held"
+        });
+        let job = slurm.await_job(&id, &["RUNNING", "PENDING"]);
+        let refused = launcher.cli(&["extend", &id, "--by", "30m"]);
+        assert!(refused.status == 6 && refused.stderr.contains(why), "{refused:?}");
+        let shown = slurm.run(&["scontrol", "--oneliner", "show", "job", &job]);
+        assert!(shown.contains("TimeLimit=UNLIMITED"), "{shown}");
+    }
 }
 
 #[test]
@@ -269,6 +300,7 @@ fn choices_come_from_the_live_system() {
     let launcher = Launcher::with(&slurm.template("batch", ""));
     let choices = launcher.http().post("/templates/batch/options", &json!({"params": {}})).expect(200);
     assert_eq!(choices["partition"], json!(["debug", "one"]), "{choices}");
+    assert_eq!(choices["gpus"], json!([1, 2]), "{choices}");
     let accounts = choices["account"].as_array().cloned().unwrap_or_default();
     assert!(accounts.contains(&json!("physics")) && accounts.contains(&json!("chemistry")), "{choices}");
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use wharf_tests::{Home, Launcher, Probe, Slurm, until, wait};
+use wharf_tests::{Home, Launcher, Probe, Slurm, processes, until, wait};
 
 const RUNS: Duration = Duration::from_secs(40);
 
@@ -133,4 +133,78 @@ fn with_leave_to_requeue_a_dead_nodes_session_goes_on_elsewhere_with_one_monitor
     slurm.repair();
     assert_eq!(launcher.inside(&id).iter().filter(|one| one.command_line().starts_with("sleep")).count(), 1);
     assert_eq!(launcher.terminate(&id, "20s")["end"]["cause"], "terminated");
+}
+
+/// What a squeue in front of the real one says, by the word in a file.
+const MOODS: &str = r#"case $(cat "$HOME/mood" 2> /dev/null) in
+  noise) echo 'Welcome to the cluster | 1000 nodes'; echo '1|RUNNING'; real "$@"; echo 'slurm_load_jobs: odd' >&2 ;;
+  words) real "$@" | sed 's/|[A-Z_]*|/|FLYING|/' ;;
+  flood) real "$@"; head -c 10000000 /dev/zero | tr '\0' x ;;
+  half) real "$@" | head -c 20 ;;
+  silence) ;;
+  late) exec sleep 1000 ;;
+  error) echo 'slurm_load_jobs error: Socket timed out on send/recv operation' >&2; exit 1 ;;
+  forgets) case "$*" in *--jobs=*) echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1 ;; esac ;;
+  *) real "$@" ;;
+esac"#;
+
+#[test]
+fn a_squeue_that_lies_floods_hangs_or_forgets_ends_only_what_slurm_has_surely_forgotten() {
+    let slurm = Slurm::shared();
+    let home = Home::new();
+    let squeue = slurm.wrapper(&home, "squeue", MOODS);
+    let hooks = format!("commands = {{ squeue = \"{}\" }}", squeue.display());
+    let install = |name: &str, config: &str, settle: &str, more: &str| {
+        home.install(&slurm.template_with(name, config, &hooks).toml(more));
+        let file = home.templates().join(name).join("template.toml");
+        let text = std::fs::read_to_string(&file).expect("it was written");
+        let timeouts = format!("settle = \"{settle}\"\nstatus = \"3s\"");
+        std::fs::write(&file, text.replace("settle = \"4s\"", &timeouts)).expect("our own file");
+    };
+    install("batch", "", "4s", "");
+    install("held", "options = [\"--hold\"]", "4s", "");
+    install("broken", "", "60s", "[job]\nbefore = [\"exit 7\"]\n");
+    let launcher = Launcher::at(&home).start();
+    let mood = |word: &str| std::fs::write(home.path().join("mood"), word).expect("our own directory");
+    let start =
+        |template: &str| launcher.start_session(&json!({"template": template, "command": ["sleep", "1000"]}));
+    let (running, held) = (start("batch"), start("held"));
+    launcher.await_session(&running, "running", RUNS, |session| session["job"]["state"] == "running");
+    launcher.await_session(&held, "held", RUNS, |session| session["job"]["state"] == "held");
+    let job = slurm.await_job(&held, &["PENDING"]);
+    for word in ["noise", "words", "flood", "half", "silence", "error", "late"] {
+        mood(word);
+        // The first may have begun before.
+        Slurm::next_calls(&squeue, 2, Duration::from_secs(60));
+        let [on, waits] = [&running, &held].map(|id| launcher.session(id));
+        let same = on["link"] == "connected" && waits["state"] == "pending" && waits["job"]["id"] == job;
+        assert!(same && waits["job"]["state"] == "held", "{word}: {on}\n{waits}");
+    }
+    // Words that nobody knows end nothing either where nobody speaks for the job.
+    mood("words");
+    let is_its_monitor = |one: &processes::Process| {
+        let line = one.command_line();
+        line.contains("wharf-monitor") && line.contains(&running)
+    };
+    let monitor = processes::all().into_iter().find(is_its_monitor).expect("it is connected");
+    monitor.signal(rustix::process::Signal::KILL);
+    launcher.await_session(&running, "lost", RUNS, |session| session["link"] == "lost");
+    Slurm::next_calls(&squeue, 2, Duration::from_secs(60));
+    assert_eq!(launcher.session(&running)["state"], "running");
+    mood("");
+    assert_eq!(launcher.await_ended(&running, RUNS)["end"]["cause"], "vanished");
+    // Forgotten by the controller, a job is what accounting says, and else is gone. If it starts all the same, it is told to end.
+    mood("forgets");
+    let broken = start("broken");
+    let ended = launcher.await_ended(&broken, RUNS);
+    assert_eq!(
+        (&ended["end"]["cause"], &ended["end"]["exit_code"]),
+        (&json!("never_registered"), &json!(7)),
+        "{ended}"
+    );
+    assert_eq!(launcher.await_ended(&held, RUNS)["end"]["cause"], "vanished");
+    slurm.run(&["scontrol", "release", &job]);
+    slurm.await_job(&held, &["COMPLETED", "CANCELLED", "FAILED"]);
+    assert_eq!(launcher.session(&held)["state"], "ended");
+    assert_eq!(launcher.inside(&held).len(), 0);
 }

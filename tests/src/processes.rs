@@ -139,7 +139,8 @@ pub fn with_descendants(roots: &[Process]) -> Vec<Process> {
 /// When the job id has another form, or the process is gone.
 #[track_caller]
 pub fn of_job(job_id: &str) -> Process {
-    let pid = job_id.split(':').next().and_then(|pid| pid.parse().ok());
+    // A batch system's number is no process: it would be somebody else's.
+    let pid = job_id.split_once(':').and_then(|(pid, _)| pid.parse().ok());
     let pid = pid.unwrap_or_else(|| panic!("no process's job id: {job_id}"));
     Process::read(pid).unwrap_or_else(|| panic!("no process {pid} of job {job_id}"))
 }

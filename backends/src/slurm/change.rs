@@ -106,15 +106,23 @@ pub(super) async fn extend(
     let Some((id, cluster)) = table::split_id(&what.job_id) else {
         return Err(HostError::new(HookErrorKind::Invalid, "not a job id of Slurm"));
     };
-    // A time that has not begun ends at no time that could be told.
-    match ask::single(at, context, cluster, id).await? {
-        None => return Err(HostError::new(HookErrorKind::NotFound, "Slurm knows no such job any more")),
-        Some(report) if matches!(report.state, JobState::Queued | JobState::Held) => {
-            let message =
-                "its job has not started, so its time has not begun: for more, start it anew with that";
-            return Err(HostError::new(HookErrorKind::Invalid, message));
+    let refused = |message: &str| Err(HostError::new(HookErrorKind::Invalid, message));
+    let Some(report) = ask::single(at, context, cluster, id).await? else {
+        return Err(HostError::new(HookErrorKind::NotFound, "Slurm knows no such job any more"));
+    };
+    match report.state {
+        // A time that has not begun ends at no time that could be told.
+        JobState::Queued | JobState::Held => {
+            return refused(
+                "its job has not started, so its time has not begun: for more, start it anew with that",
+            );
         }
-        Some(_) => {}
+        JobState::Completing | JobState::Ended | JobState::Gone => return refused("its job is over"),
+        // Slurm would add to "unlimited", and end the job.
+        JobState::Running | JobState::Suspended if report.ends_at.is_none() => {
+            return refused("its job has no time limit, and needs no more time");
+        }
+        JobState::Starting | JobState::Running | JobState::Suspended | JobState::Unknown => {}
     }
     let minutes = what.by_seconds.unwrap_or(0).div_ceil(60).max(1);
     let mut argv = vec!["scontrol".to_owned()];

@@ -1,7 +1,7 @@
 //! The slurm backend: typed functions over Slurm's own commands, for the hooks of Slurm templates.
 //!
 //! Commands get arguments only and a cleaned environment ([`run`]); their answers are read by pure functions
-//! ([`table`], [`words`], [`reasons`]); submitting is in [`submit`], asking in [`ask`], ending and prolonging in [`change`]. Nothing is
+//! ([`table`], [`words`], [`reasons`], [`choices`]); submitting is in [`submit`], asking in [`ask`], ending and prolonging in [`change`]. Nothing is
 //! remembered of jobs: what one is called, and that is its session's id, finds it again.
 //!
 //! The rule everywhere: an answer that Slurm did not surely give is none. Only a refusal that left nothing in the queue
@@ -10,6 +10,7 @@
 mod arguments;
 mod ask;
 mod change;
+mod choices;
 mod reasons;
 mod run;
 mod submit;
@@ -78,7 +79,7 @@ const FUNCTIONS: &[HostFunction] = &[
     HostFunction {
         name: "sinfo",
         writes: false,
-        doc: "The partitions, the default one first; {} → {{name, available, default, time_limit}, …}.",
+        doc: "The partitions, the default one first; {} → {{name, available, default, time_limit, longest?, cpus, memory_mib, gpus}, …}.",
     },
     HostFunction {
         name: "sacctmgr",
@@ -195,12 +196,17 @@ impl HostModule for Slurm {
             }
             "sinfo" => {
                 let Nothing {} = read(arguments)?;
-                let argv = ["sinfo", "--noheader", "--all", "--format=%R|%a|%l|%P"].map(str::to_owned);
+                let argv = [
+                    "sinfo".to_owned(),
+                    "--noheader".to_owned(),
+                    "--all".to_owned(),
+                    format!("--format={}", choices::PARTITIONS),
+                ];
                 let said = run::run(at, context, &argv, "", false).await?;
                 if !said.ok() {
                     return Err(HostError::new(HookErrorKind::Unavailable, said.words()));
                 }
-                Ok(json!(table::partitions(&said.stdout)))
+                Ok(json!(choices::partitions(&said.stdout)))
             }
             "sacctmgr" => {
                 let Nothing {} = read(arguments)?;
@@ -214,7 +220,7 @@ impl HostModule for Slurm {
                 if !said.ok() {
                     return Err(HostError::new(HookErrorKind::Unavailable, said.words()));
                 }
-                let (accounts, qos) = table::associations(&said.stdout);
+                let (accounts, qos) = choices::associations(&said.stdout);
                 Ok(json!({ "accounts": accounts, "qos": qos }))
             }
             _ => Err(HostError::new(HookErrorKind::Internal, format!("slurm has no function {function}"))),

@@ -1,4 +1,5 @@
-//! Reads what squeue, sacct, scontrol, sinfo and sacctmgr print. Pure: text in, rows out.
+//! Reads what squeue and sacct print of jobs, and sbatch of a new one. Pure: text in, rows out; what may be chosen is read by
+//! [`super::choices`].
 //!
 //! A line that does not fit is left out and never spoils the others: banners, warnings, clusters' headings, half a line
 //! of an answer that broke off. Fields that hold text of users come last, or are not asked for.
@@ -76,7 +77,7 @@ fn node(text: &str) -> Option<String> {
 }
 
 /// A word of Slurm's for people, bounded.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_control()).take(200).collect()
 }
 
@@ -244,55 +245,6 @@ pub(super) fn accounting(text: &str) -> BTreeMap<String, JobReport> {
         rows.insert(id.to_owned(), report);
     }
     rows
-}
-
-/// One partition of `sinfo --noheader -o %R|%a|%l|%P`.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub(super) struct Partition {
-    name: String,
-    available: bool,
-    default: bool,
-    time_limit: String,
-}
-
-/// `sinfo`'s partitions, the default one first.
-pub(super) fn partitions(text: &str) -> Vec<Partition> {
-    let mut found: Vec<Partition> = Vec::new();
-    for line in text.lines() {
-        let fields: Vec<&str> = line.split('|').map(str::trim).collect();
-        let &[name, available, limit, marked] = fields.as_slice() else { continue };
-        if name.is_empty() || name.contains(char::is_whitespace) || found.iter().any(|one| one.name == name) {
-            continue;
-        }
-        found.push(Partition {
-            name: plain(name),
-            available: available == "up",
-            default: marked.ends_with('*'),
-            time_limit: plain(limit),
-        });
-    }
-    found.sort_by_key(|one| !one.default);
-    found
-}
-
-/// Accounts and QOS of `sacctmgr -n -P show assoc format=account,qos`, without repeats.
-pub(super) fn associations(text: &str) -> (Vec<String>, Vec<String>) {
-    let (mut accounts, mut qos): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
-    let fits = |word: &str| !word.is_empty() && !word.contains(char::is_whitespace);
-    for line in text.lines() {
-        let Some((account, list)) = line.trim_end().split_once('|') else { continue };
-        if !fits(account) {
-            continue;
-        }
-        let all = std::iter::once((account, true)).chain(list.split(',').map(|word| (word, false)));
-        for (word, is_account) in all {
-            let into = if is_account { &mut accounts } else { &mut qos };
-            if fits(word) && !into.iter().any(|known| known == word) {
-                into.push(plain(word));
-            }
-        }
-    }
-    (accounts, qos)
 }
 
 #[cfg(test)]

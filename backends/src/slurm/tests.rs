@@ -327,13 +327,33 @@ echo 'scancel: error: Kill job error on job id 3: Invalid job id specified' >&2;
 }
 
 #[tokio::test]
-async fn only_a_job_that_has_begun_is_given_more_time() {
+async fn many_jobs_are_ended_or_signalled_by_one_command() {
+    let fake = Fake::new(&[("scancel", "")]);
+    let ids: Vec<String> = (1..=150).map(|id| id.to_string()).collect();
+    let answer = fake.call("scancel", json!({"job_ids": ids})).await.unwrap();
+    assert_eq!((answer.as_object().unwrap().len(), fake.calls().lines().count()), (150, 1));
+    let away = json!({"job_ids": ["7;west", "8"], "signal": "USR1"});
+    assert_eq!(fake.call("scancel", away).await.unwrap(), json!({"7;west": {}, "8": {}}));
+    for wanted in ["scancel --signal=USR1 --full 8\n", "scancel --signal=USR1 --full --clusters=west 7\n"] {
+        assert!(fake.calls().contains(wanted), "{wanted}: {}", fake.calls());
+    }
+    let odd = json!({"job_ids": ["8"], "signal": "USR1 --user=root"});
+    assert_eq!(fake.call("scancel", odd).await.unwrap_err().kind, HookErrorKind::Misconfigured);
+    let none = fake.call("scancel", json!({"job_ids": ["--user=root"]})).await.unwrap();
+    assert_eq!(none["--user=root"]["error"]["kind"], "invalid");
+}
+
+#[tokio::test]
+async fn only_a_job_that_has_begun_and_has_a_limit_is_given_more_time() {
     let squeue = "case \"$*\" in *--jobs=1) echo '1|PENDING|0|0||N/A|N/A|Priority|' ;;
   *--jobs=2) echo '2|RUNNING|0|0|n1|2026-01-01T10:00:00|2026-01-01T12:30:00|None|' ;;
+  *--jobs=4) echo '4|RUNNING|0|0|n1|2026-01-01T10:00:00|NONE|None|' ;;
   *) echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1 ;; esac";
     let fake = Fake::new(&[("squeue", squeue), ("scontrol", "")]);
     let extend = async |id: &str| fake.call("extend", json!({"job_id": id, "by_seconds": 90})).await;
-    assert_eq!(extend("1").await.unwrap_err().kind, HookErrorKind::Invalid);
+    for id in ["1", "4"] {
+        assert_eq!(extend(id).await.unwrap_err().kind, HookErrorKind::Invalid, "{id}");
+    }
     assert_eq!(extend("3").await.unwrap_err().kind, HookErrorKind::NotFound);
     assert!(!fake.calls().contains("scontrol"), "{}", fake.calls());
     assert_eq!(extend("2").await.unwrap(), json!({"ends_at": "2026-01-01T12:30:00Z"}));

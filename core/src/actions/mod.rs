@@ -98,7 +98,20 @@ pub(crate) fn from_hook(hook: Hook, error: &HookError, trace: Option<&str>) -> P
     let mut problem =
         Problem::new(code, format!("the template's {} hook: {words}", hook.as_str())).status(status);
     problem.kind = Some(error.kind.as_str().to_owned());
-    problem.hint.clone_from(&error.hint);
+    // Of the others the code's own hint holds: the administrator has to look.
+    let hint = match error.kind {
+        HookErrorKind::Invalid
+        | HookErrorKind::Denied
+        | HookErrorKind::NotFound
+        | HookErrorKind::Unsupported => Some("the same again will be refused until what it says has changed"),
+        HookErrorKind::Unavailable | HookErrorKind::RateLimited => Some("try again in a moment"),
+        HookErrorKind::Timeout
+        | HookErrorKind::Misconfigured
+        | HookErrorKind::Memory
+        | HookErrorKind::CommandFailed
+        | HookErrorKind::Internal => None,
+    };
+    problem.hint = error.hint.clone().or_else(|| hint.map(str::to_owned));
     problem.retry_after = error.retry_after.map(|after| after.as_secs().max(1));
     problem.trace_id = trace.map(str::to_owned);
     problem

@@ -299,7 +299,7 @@ pub const API: &[ApiItem] = &[
         "slurm",
         "sinfo",
         &[("options", "{}")],
-        "{name: string, available: boolean, default: boolean, time_limit: string}[]",
+        "{name: string, available: boolean, default: boolean, time_limit: string, longest: string?, cpus: integer, memory_mib: integer, gpus: integer}[]",
         "The partitions, the default one first.",
     ),
     item(

@@ -1,7 +1,6 @@
-//! Answers as squeue(1), sacct(1), sinfo(1), sbatch(1) and sacctmgr(1) document them (Slurm 20.11 to 25.05), and odd
+//! Answers as squeue(1), sacct(1) and sbatch(1) document them (Slurm 20.11 to 25.05), and odd
 //! ones that sites see.
 
-use serde_json::json;
 use wharf_protocol::EndCause;
 
 use super::*;
@@ -104,20 +103,4 @@ fn a_job_id_is_found_in_noise_or_not_at_all() {
     for none in ["8123_4", "8123+0", "--all", "8123;", "8123;--user=x", "1,2", "1 2"] {
         assert_eq!(split_id(none), None, "{none:?}");
     }
-}
-
-#[test]
-fn choices_are_read() {
-    let partitions =
-        json!(partitions("long|up|7-00:00:00|long\nshort|up|1:00:00|short*\nold|down|infinite|old\n"));
-    assert_eq!(partitions[0]["name"], "short");
-    assert_eq!(
-        partitions[2],
-        json!({"name": "old", "available": false, "default": false, "time_limit": "infinite"})
-    );
-    let (accounts, qos) = associations("physics|normal,high\nphysics|normal\nchemistry|\n|x\n");
-    assert_eq!(
-        (accounts, qos),
-        (vec!["physics".into(), "chemistry".into()], vec!["normal".into(), "high".into()])
-    );
 }
