@@ -7,11 +7,15 @@ local function is_absent(text)
 end
 
 function hooks.options()
-  local run = host.exec { argv = { "qconf", "-sql" }, effect = "read" }
-  if run.status ~= 0 then
-    return {}
+  local choices = {}
+  for param, which in pairs { queue = "-sql", project = "-sprjl" } do
+    local run = host.exec { argv = { "qconf", which }, effect = "read" }
+    -- Without any it says so, and its status is not zero.
+    if run.status == 0 and run.stdout ~= "" then
+      choices[param] = lines(run.stdout)
+    end
   end
-  return { queue = lines(run.stdout) }
+  return choices
 end
 
 function hooks.submit(req)

@@ -68,6 +68,8 @@ fn a_held_job_is_pending_and_can_be_purged_and_comes_back() {
 fn a_refused_job_ends_with_its_words() {
     let site = GridEngine::shared();
     let launcher = Launcher::with(&site.template("sge", ""));
+    let choices = launcher.http().post("/templates/sge/options", &json!({"params": {}})).expect(200);
+    assert_eq!(choices, json!({"queue": ["main.q"]}));
     let id = launcher.start_session(&json!({"template": "sge", "params": {"queue": "nowhere"}}));
     let ended = launcher.await_ended(&id, RUNS);
     assert_eq!(ended["end"]["cause"], "submit_failed", "{ended}");

@@ -5,9 +5,19 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wharf_protocol::Time;
-use wharf_tests::{Home, Launcher, Probe, Slurm, until, wait};
+use wharf_tests::{Home, Launcher, Probe, Slurm, Template, until, wait};
 
 const RUNS: Duration = Duration::from_secs(40);
+
+/// A launcher whose configuration names the cluster, and a template of it as its instance.
+fn configured(slurm: &Slurm) -> Launcher {
+    let home = Home::new();
+    let config = format!("[backends.slurm.main]\nconf = \"{}\"\n", slurm.conf());
+    std::fs::write(home.config(), config).expect("our own file");
+    let text = "api = 1\nextends = \"slurm\"\ninstance = \"main\"\n[timeouts]\npoll = \"1s\"\n";
+    home.install(&Template::new("here").toml(text));
+    Launcher::at(&home).start()
+}
 
 #[test]
 fn a_minute_without_the_controller_changes_nothing_and_then_it_catches_up() {
@@ -25,6 +35,9 @@ fn a_minute_without_the_controller_changes_nothing_and_then_it_catches_up() {
     for id in [&held, &to_end] {
         launcher.await_session(id, "held", RUNS, |session| session["job"]["state"] == "held");
     }
+    let configured = configured(&slurm);
+    let here = configured.start_session(&json!({"template": "here", "command": ["sleep", "1000"]}));
+    configured.await_session(&here, "running", RUNS, |session| session["link"] == "connected");
     slurm.stop_controller();
     let answer = launcher.http().post(&format!("/sessions/{to_end}/terminate?wait=1s"), &json!({}));
     assert_eq!(answer.status, 503, "{answer}");
@@ -57,6 +70,13 @@ fn a_minute_without_the_controller_changes_nothing_and_then_it_catches_up() {
             && waiting["job"].is_null();
         (!same).then(|| format!("{on}\n{now}\n{waiting}"))
     });
+    // A cluster that the configuration names is asked first: nothing is even recorded.
+    let refused = configured.http().post("/sessions", &json!({"template": "here"}));
+    refused.problem(503, "unavailable");
+    assert!(refused.retry_after() > 0 && configured.listed().len() == 1, "{refused}");
+    let backends = configured.http().get("/backends").expect(200);
+    let of_it = |one: &&Value| one["name"] == "slurm/main" && one["healthy"] == false;
+    assert!(backends["items"].as_array().into_iter().flatten().any(|one| of_it(&one)), "{backends}");
     slurm.repair();
     let known =
         |session: &Value| session["job"]["checked_at"].as_str().and_then(|at| at.parse::<Time>().ok());
@@ -68,6 +88,7 @@ fn a_minute_without_the_controller_changes_nothing_and_then_it_catches_up() {
         .await_session(&late, "running", Duration::from_secs(90), |session| session["link"] == "connected");
     assert_eq!(slurm.jobs(&late).len(), 1);
     assert_eq!(launcher.exec(&running, &["true"])["exit_code"], 0);
+    assert_eq!(configured.terminate(&here, "20s")["end"]["cause"], "terminated");
     // The wish was kept, and is fulfilled when asked again.
     assert_eq!(launcher.terminate(&to_end, "30s")["end"]["cause"], "terminated");
     launcher.terminate(&held, "20s");

@@ -57,7 +57,14 @@ fn a_session_is_a_job_of_that_name_and_comment() {
 #[test]
 fn a_command_that_ends_says_how() {
     let slurm = Slurm::shared();
-    let launcher = Launcher::with(&slurm.template("batch", ""));
+    // What stands in the launcher's own environment changes nothing of what the commands do.
+    let launcher = Launcher::builder()
+        .template(&slurm.template("batch", ""))
+        .env("SBATCH_PARTITION", "nowhere")
+        .env("SQUEUE_FORMAT2", "JobID")
+        .env("SLURM_TIME_FORMAT", "%s")
+        .env("SCANCEL_STATE", "SUSPENDED")
+        .start();
     let id = launcher.start_session(&json!({"template": "batch", "command": ["sh", "-c", "exit 3"]}));
     let ended = launcher.await_ended(&id, RUNS);
     assert_eq!(

@@ -35,6 +35,9 @@ fn slurm(config: &Backends) -> Vec<Arc<dyn Backend>> {
     );
     let mut backends: Vec<Arc<dyn Backend>> = vec![Arc::new(Slurm::new("slurm", usual))];
     for (name, one) in &config.slurm {
+        if !one.rest.is_empty() {
+            tracing::warn!("backends.slurm.{name}.rest is not used by this release: Slurm's commands are");
+        }
         backends.push(Arc::new(Slurm::new(format!("slurm/{name}"), cluster(one))));
     }
     backends

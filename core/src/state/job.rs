@@ -37,12 +37,15 @@ impl Work {
     /// Keeps what was said.
     fn keep(&mut self, report: &JobReport) {
         let now = self.now;
+        let waits = matches!(report.state, JobState::Queued | JobState::Held | JobState::Starting);
+        // An answer from before its monitor registered tells what it waited for.
+        let old = waits && self.connected();
         let Some(job) = &mut self.record().job else { return };
         job.state = report.state;
         job.raw.clone_from(&report.raw);
-        job.reason.clone_from(&report.reason);
-        job.position = report.position;
-        job.starts_at = report.starts_at;
+        job.reason = report.reason.clone().filter(|_| !old);
+        job.position = report.position.filter(|_| !old);
+        job.starts_at = report.starts_at.filter(|_| !old);
         job.ends_at = report.ends_at.or(job.ends_at);
         if report.node.is_some() {
             job.node.clone_from(&report.node);

@@ -23,6 +23,10 @@ impl Work {
         self.step.session.acknowledged = false;
         self.step.session.linked = true;
         self.adopt_job(job);
+        if let Some(job) = &mut self.record().job {
+            // Whatever it waited for, it waits no more.
+            (job.reason, job.position, job.starts_at) = (None, None, None);
+        }
         match stage {
             Stage::Pending { phase, .. } => {
                 if self.has_wish() {

@@ -110,6 +110,32 @@ fn phase(session: &Session) -> Option<Phase> {
 pub(super) const RESUME: Event = Event::Resume;
 
 #[test]
+fn what_a_job_waited_for_is_no_more_told_once_its_monitor_is_there() {
+    let waits = JobReport {
+        state: JobState::Queued,
+        reason: Some("waiting for resources".to_owned()),
+        position: Some(3),
+        starts_at: Some(at(100)),
+        ..JobReport::default()
+    };
+    let told = |session: &Session| {
+        let job = session.record.job.clone().expect("it has one");
+        (job.reason.is_some(), job.position.is_some(), job.starts_at.is_some())
+    };
+    let heard = |session: &Session| {
+        step(session, &Event::Reported { job: "j1".to_owned(), asked: at(5), report: waits.clone() }, at(5))
+            .session
+    };
+    let pending = heard(&after(&[RESUME, submitted("j1")]).0);
+    assert_eq!(told(&pending), (true, true, true));
+    let running = step(&pending, &registered(1), at(6)).session;
+    assert_eq!(told(&running), (false, false, false));
+    assert_eq!(told(&heard(&running)), (false, false, false), "an answer from before");
+    let lost = step(&running, &Event::LinkLost, at(7)).session;
+    assert_eq!(told(&heard(&lost)), (true, true, true), "put back into the queue");
+}
+
+#[test]
 fn a_recorded_session_is_submitted_once_and_then_queued() {
     let (session, effects) = after(&[RESUME]);
     assert_eq!(phase(&session), Some(Phase::Submitting));
