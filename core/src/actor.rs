@@ -3,6 +3,7 @@
 //! | verb | owner | read token | shared: view | shared: control |
 //! |---|---|---|---|---|
 //! | see it, its logs, history, parameters (not secret ones) | yes | yes | yes | yes |
+//! | see its shares, and who is in it | yes | yes | no | no |
 //! | enter the terminal | yes | no | read-only | yes |
 //! | connect, applications, tunnels | yes | no | no | yes |
 //! | exec | yes | no | with `exec` | with `exec` |

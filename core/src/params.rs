@@ -3,7 +3,7 @@
 //! Pure. Values stay data from here on; nothing is quoted, nothing is spliced into text.
 
 use serde_json::Value;
-use wharf_protocol::time::Dur;
+use wharf_protocol::{Dur, InvalidDuration};
 
 use crate::template::{ParamKind, ParamSpec};
 
@@ -120,9 +120,12 @@ impl ParamSpec {
                 Ok(same.unwrap_or(given).clone())
             }
             ParamKind::Duration => match (text, given.as_u64()) {
-                (Some(text), _) if text.parse::<Dur>().is_ok() => Ok(given.clone()),
-                (None, Some(seconds)) => Ok(Value::String(format!("{seconds}s"))),
-                _ => Err("has to be a duration such as 30m or 2h".to_owned()),
+                (Some(text), _) => text.parse::<Dur>().map(|_| given.clone()).map_err(no_duration),
+                (None, Some(seconds)) => match Dur::secs(seconds).checked() {
+                    Ok(_) => Ok(Value::String(format!("{seconds}s"))),
+                    Err(error) => Err(no_duration(error)),
+                },
+                (None, None) => Err(no_duration(InvalidDuration::Unreadable)),
             },
             ParamKind::Size => match (text, given.as_u64()) {
                 (Some(text), _) if size(text).is_some() => Ok(given.clone()),
@@ -170,6 +173,13 @@ impl ParamSpec {
             return Err(format!("more than {}", plain(max)));
         }
         Ok(())
+    }
+}
+
+fn no_duration(error: InvalidDuration) -> String {
+    match error {
+        InvalidDuration::Unreadable => "has to be a duration such as 30m or 2h".to_owned(),
+        InvalidDuration::TooLong => error.to_string(),
     }
 }
 

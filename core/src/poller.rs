@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-use wharf_protocol::{JobState, Phase, SessionId};
+use wharf_protocol::{Dur, JobState, Phase, SessionId};
 
 use crate::driver::Command;
 use crate::hook::{Hook, HookAnswer};
@@ -221,7 +221,7 @@ fn round(
         return;
     }
     let Some(good) = inner.template(template) else { return };
-    let poll = good.timeouts.poll.max(Duration::from_millis(100));
+    let poll = interval(good.timeouts.poll);
     let now = Instant::now();
     let Some(first) = questions.first() else {
         // Nobody to ask about yet: who is submitted asks for a round.
@@ -280,6 +280,11 @@ fn round(
     });
 }
 
+/// The interval of a template's rounds, such that the multiples of it below remain points in time.
+fn interval(poll: Duration) -> Duration {
+    poll.clamp(Duration::from_millis(100), Dur::LONGEST.0)
+}
+
 /// Between nine tenths and eleven tenths of it.
 fn jittered(interval: Duration) -> Duration {
     let [random] = crate::random::bytes::<1>();
@@ -300,7 +305,7 @@ async fn ask_batch(inner: &Inner, batch: &[Question], poll: Duration, round: &mu
         Ok(HookAnswer::Status(answer)) => Some(answer),
         Ok(_) => None,
         Err(ref error) => {
-            warn!(template = first.record.template, %error, "status cannot be asked; nothing changes");
+            warn!(template = first.record.template, error = %error.message.escape_debug(), "status cannot be asked; nothing changes");
             None
         }
     };
@@ -323,3 +328,6 @@ async fn ask_batch(inner: &Inner, batch: &[Question], poll: Duration, round: &mu
         let _ = handle.mail.send(Command::Reported(question.job.clone(), asked, report.clone()));
     }
 }
+
+#[cfg(test)]
+mod tests;

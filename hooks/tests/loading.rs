@@ -69,6 +69,33 @@ hook_memory = true
     has(&findings, "files/a.j2", Some(2), "");
 }
 
+#[test]
+fn no_duration_is_longer_than_ten_years() {
+    let bench = Bench::new();
+    let text = r#"api = 1
+backend = "shell"
+[timeouts]
+poll = "99999999999d"
+queue = 400000000
+settle = 1e300
+register = "3650d"
+[session]
+max_lifetime = "9999y"
+on_orphan = "end:9999y"
+[params.time]
+type = "duration"
+default = 400000000
+"#;
+    bench.write("long", "template.toml", text);
+    bench.write("long", "hooks.lua", "return { submit = function() end, terminate = function() end }\n");
+    let findings = bench.hooks().check(&bench.dir("long"));
+    for line in [4, 5, 6, 9, 10] {
+        has(&findings, "template.toml", Some(line), "3650d");
+    }
+    has(&findings, "template.toml", Some(13), "does not fit its type");
+    assert!(!findings.iter().any(|one| one.line == Some(7)), "{findings:#?}");
+}
+
 /// The findings about a docker template with this `[config]`, whose first line is line 4.
 #[track_caller]
 fn of_config(bench: &Bench, config: &str) -> Vec<Finding> {

@@ -212,6 +212,12 @@ pub struct Extended {
     pub ends_at: Time,
 }
 
+/// `POST /sessions/{id}/purge`: nothing to choose.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PurgeRequest {}
+
 /// `POST /sessions/{id}/terminate`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -24,4 +24,4 @@ pub use error::{ErrorCode, FieldError, Problem};
 pub use id::{SessionId, ShareId, TokenId, TraceId};
 pub use session::{End, EndCause, Job, JobState, Link, Phase, Reason, Session, State, StoppedBy};
 pub use stream::Notice;
-pub use time::{Dur, Time};
+pub use time::{Dur, InvalidDuration, Time};

@@ -15,9 +15,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Time(Timestamp);
 
 impl Time {
-    /// The time that many milliseconds after 1970.
+    /// The time that many milliseconds after 1970; the first or the last that can be written where it is beyond.
     pub fn from_millis(millis: i64) -> Self {
-        Self(Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH))
+        let (first, last) = (Timestamp::MIN.as_second() * 1000, Timestamp::MAX.as_second() * 1000);
+        Self(Timestamp::from_millisecond(millis.clamp(first, last)).unwrap_or(Timestamp::MAX))
     }
 
     /// Milliseconds since 1970.
@@ -80,12 +81,21 @@ impl<'de> Deserialize<'de> for Time {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Dur(pub Duration);
 
-/// A text that is no duration.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a duration: write it as 500ms, 30s, 10m, 2h or 7d")]
-pub struct InvalidDuration;
+/// Why something is no duration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidDuration {
+    /// It cannot be read.
+    #[error("not a duration: write it as 500ms, 30s, 10m, 2h or 7d")]
+    Unreadable,
+    /// It is longer than [`Dur::LONGEST`].
+    #[error("longer than 3650d, the longest duration")]
+    TooLong,
+}
 
 impl Dur {
+    /// The longest that is read, ten years: whatever is reckoned from one stays a time that can be written.
+    pub const LONGEST: Self = Self::secs(3650 * 24 * 3600);
+
     /// A duration of whole seconds.
     pub const fn secs(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
@@ -94,6 +104,25 @@ impl Dur {
     /// A duration of milliseconds.
     pub const fn millis(millis: u64) -> Self {
         Self(Duration::from_millis(millis))
+    }
+
+    /// A number of seconds with its fraction.
+    ///
+    /// # Errors
+    /// It is negative, not a number, or too long.
+    pub fn from_secs_f64(seconds: f64) -> Result<Self, InvalidDuration> {
+        if seconds > Self::LONGEST.0.as_secs_f64() {
+            return Err(InvalidDuration::TooLong);
+        }
+        Duration::try_from_secs_f64(seconds).map(Self).map_err(|_| InvalidDuration::Unreadable)
+    }
+
+    /// Itself, when it is not longer than [`Self::LONGEST`].
+    ///
+    /// # Errors
+    /// It is.
+    pub fn checked(self) -> Result<Self, InvalidDuration> {
+        if self <= Self::LONGEST { Ok(self) } else { Err(InvalidDuration::TooLong) }
     }
 }
 
@@ -114,9 +143,15 @@ impl FromStr for Dur {
     fn from_str(text: &str) -> Result<Self, InvalidDuration> {
         let text = text.trim();
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return text.parse().map(Self::secs).map_err(|_| InvalidDuration);
+            return text
+                .parse()
+                .map_or(Err(InvalidDuration::TooLong), |seconds| Self::secs(seconds).checked());
         }
-        humantime::parse_duration(text).map(Self).map_err(|_| InvalidDuration)
+        match humantime::parse_duration(text) {
+            Ok(read) => Self(read).checked(),
+            Err(humantime::DurationError::NumberOverflow) => Err(InvalidDuration::TooLong),
+            Err(_) => Err(InvalidDuration::Unreadable),
+        }
     }
 }
 
@@ -146,15 +181,16 @@ impl serde::de::Visitor<'_> for DurVisitor {
     }
 
     fn visit_u64<E: serde::de::Error>(self, seconds: u64) -> Result<Dur, E> {
-        Ok(Dur::secs(seconds))
+        Dur::secs(seconds).checked().map_err(E::custom)
     }
 
     fn visit_i64<E: serde::de::Error>(self, seconds: i64) -> Result<Dur, E> {
-        u64::try_from(seconds).map(Dur::secs).map_err(|_| E::custom(InvalidDuration))
+        let seconds = u64::try_from(seconds).map_err(|_| E::custom(InvalidDuration::Unreadable))?;
+        self.visit_u64(seconds)
     }
 
     fn visit_f64<E: serde::de::Error>(self, seconds: f64) -> Result<Dur, E> {
-        Duration::try_from_secs_f64(seconds).map(Dur).map_err(|_| E::custom(InvalidDuration))
+        Dur::from_secs_f64(seconds).map_err(E::custom)
     }
 }
 
@@ -183,7 +219,9 @@ mod schema {
         fn schema() -> RefOr<Schema> {
             ObjectBuilder::new()
                 .schema_type(Type::String)
-                .description(Some("A duration: 500ms, 30s, 10m, 2h, 7d; a number means seconds."))
+                .description(Some(
+                    "A duration: 500ms, 30s, 10m, 2h, 7d; a number means seconds. At most 3650d.",
+                ))
                 .into()
         }
     }
@@ -204,6 +242,37 @@ mod tests {
         for text in ["", "-1s", "soon", "10 parsecs"] {
             assert!(text.parse::<Dur>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_duration_is_ten_years_at_most() {
+        assert_eq!("3650d".parse(), Ok(Dur::LONGEST));
+        assert_eq!(Dur::LONGEST.to_string().parse(), Ok(Dur::LONGEST));
+        let words = InvalidDuration::TooLong.to_string();
+        for text in
+            ["3650d 1ms", "9999y", "99999999999d", "315360001", "99999999999999999999", "9999999999999999y"]
+        {
+            assert_eq!(text.parse::<Dur>(), Err(InvalidDuration::TooLong), "{text}");
+            let read = serde_json::from_value::<Dur>(text.into());
+            assert_eq!(read.map_err(|error| error.to_string()), Err(words.clone()), "{text}");
+        }
+        for number in ["315360001", "18446744073709551615", "1e9", "1e300"] {
+            let read = serde_json::from_str::<Dur>(number).map_err(|error| error.to_string());
+            assert!(read.as_ref().is_err_and(|error| error.starts_with(&words)), "{number}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_beyond_all_that_can_be_written_is_the_last_one() {
+        let last = Time::from_millis(i64::MAX);
+        assert_eq!(last.to_string(), "9999-12-30T22:00:00Z");
+        assert_eq!(last.to_string().parse::<Time>().ok(), Some(last));
+        let now = Time::from_millis(1_767_261_605_123);
+        for by in [Duration::from_secs(9999 * 365 * 24 * 3600), Duration::MAX] {
+            assert_eq!(now.after(by), last);
+            assert_eq!(now.after(by).after(by), last);
+        }
+        assert!(Time::from_millis(i64::MIN) < Time::from_millis(0));
     }
 
     #[test]

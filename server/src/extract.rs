@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use http::header;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
-use wharf_protocol::{Dur, ErrorCode, Problem, SessionId};
+use wharf_protocol::{Dur, ErrorCode, InvalidDuration, Problem, SessionId};
 
 use crate::problem::Refused;
 
@@ -190,7 +190,12 @@ impl Query {
 
     /// A duration of that name.
     pub(crate) fn duration(&mut self, name: &str) -> Result<Option<Duration>, Problem> {
-        Ok(self.parse::<Dur>(name, "a duration such as 30s")?.map(|dur| dur.0))
+        let Some(text) = self.one(name) else { return Ok(None) };
+        match text.parse::<Dur>() {
+            Ok(dur) => Ok(Some(dur.0)),
+            Err(InvalidDuration::Unreadable) => Err(Problem::field(name, "has to be a duration such as 30s")),
+            Err(error @ InvalidDuration::TooLong) => Err(Problem::field(name, format!("is {error}"))),
+        }
     }
 
     /// Whether a flag of that name is set: `follow`, `follow=true`.

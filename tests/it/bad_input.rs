@@ -82,6 +82,18 @@ fn malformed_requests_have_their_own_codes() {
         let answer = raw("POST", "/api/v1/sessions", body.as_bytes());
         assert!(matches!(answer.status, 400 | 422), "{body}: {answer}");
     }
+    let id = launcher.start_session(&json!({"template": "queue"}));
+    for action in ["purge", "terminate", "disconnect"] {
+        let path = format!("/api/v1/sessions/{id}/{action}");
+        raw("POST", &path, b"{bad").problem(400, "malformed");
+        raw("POST", &path, b"[]").problem(400, "malformed");
+        assert_eq!(raw("POST", &path, b"{\"nope\":1}").problem(422, "invalid")["field"], "nope");
+        typed
+            .try_raw("POST", &path, b"x".to_vec())
+            .expect("an answer")
+            .problem(415, "unsupported_media_type");
+    }
+    assert_eq!(raw("POST", &format!("/api/v1/sessions/{id}/purge"), b"").status, 204);
     let deep = "[".repeat(100_000);
     let answer = raw("POST", "/api/v1/sessions", deep.as_bytes());
     assert!(matches!(answer.status, 400 | 422), "{answer}");

@@ -248,6 +248,18 @@ fn the_command_line_shares_lists_and_withdraws() {
     launcher.cli(&["unshare", id, share["id"].as_str().expect("an id")]).exits(0);
     launcher.cli(&["unshare", id, share["id"].as_str().expect("an id")]).exits(3);
     launcher.cli(&["share", id, "--with", "nonsense"]).exits(2);
+    let soon = json!("2099-01-01T00:00:00Z");
+    for (field, body) in [
+        ("expires_in", json!({"grantee": "user:bob", "expires_in": "1h", "expires_at": soon})),
+        ("expires_in", json!({"grantee": "user:bob", "expires_in": 0})),
+        ("expires_in", json!({"grantee": "user:bob", "expires_in": "3000000d"})),
+    ] {
+        let problem = launcher.http().post(&scene.path("/shares"), &body).problem(422, "invalid");
+        assert_eq!(problem["field"], field, "{problem}");
+    }
+    let long = launcher.cli(&["share", id, "--with", "user:bob", "--expires", "3000000d"]);
+    long.exits(2);
+    assert!(long.stderr.contains("3650d"), "{long}");
     for grantee in ["user:", "bob", "user:a\u{7}b", "group:", ""] {
         launcher.http().post(&scene.path("/shares"), &json!({"grantee": grantee})).problem(422, "invalid");
     }

@@ -37,7 +37,7 @@ fn full_acts_as_the_owner_read_only_sees() {
         .to_owned();
     launcher.await_connected(&id);
     assert_eq!(read.get(&format!("/sessions/{id}")).expect(200)["id"], id.as_str());
-    for path in ["/params", "/logs", "/history", "/shares"] {
+    for path in ["/params", "/logs", "/history", "/shares", "/connections"] {
         assert_eq!(read.get(&format!("/sessions/{id}{path}")).status, 200, "{path}");
     }
     let tokens = read.get("/tokens").expect(200);
@@ -93,6 +93,13 @@ fn the_command_line_makes_lists_and_revokes_tokens() {
     launcher.cli(&["token", "revoke", "aaaaaaaaaaaaaaaaaaaa"]).exits(3);
     launcher.cli(&["token", "create", "--scope", "everything"]).exits(2);
     launcher.cli(&["token", "create", "--scope", "guest"]).exits(2);
+    for (expires, word) in [("0s", "longer than nothing"), ("3000000d", "3650d"), ("9999y", "3650d")] {
+        let refused = launcher.cli(&["token", "create", "--expires", expires]);
+        refused.exits(2);
+        assert!(refused.stdout.is_empty() && refused.stderr.contains(word), "{refused}");
+    }
+    let refused = launcher.http().post("/tokens", &json!({"expires_in": "3000000d"})).problem(422, "invalid");
+    assert_eq!(refused["field"], "expires_in", "{refused}");
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl Launcher {
     /// # Errors
     /// `forbidden`.
     pub async fn open_streams(&self, by: &Actor, id: &SessionId) -> Result<Vec<OpenStream>, Problem> {
-        self.find(by, id, Verb::Own).await?;
+        self.find_all_of(by, id).await?;
         Ok(self.inner.streams.list(id))
     }
 

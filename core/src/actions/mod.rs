@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use wharf_protocol::{ErrorCode, Problem, Session, SessionId};
 
-use crate::actor::{Actor, Rights, Verb};
+use crate::actor::{Actor, Rights, Standing, Verb};
 use crate::hook::{Hook, HookError, HookErrorKind};
 use crate::inner::{Inner, present_record};
 use crate::launcher::Launcher;
@@ -146,6 +146,12 @@ impl Launcher {
             return Err(forbidden());
         }
         Ok((target, rights))
+    }
+
+    /// Finds a session for whoever sees all that its owner sees: also who else is let in.
+    pub(crate) async fn find_all_of(&self, by: &Actor, id: &SessionId) -> Result<Target, Problem> {
+        let (target, rights) = self.find(by, id, Verb::See).await?;
+        if rights.own || by.standing == Standing::Reader { Ok(target) } else { Err(forbidden()) }
     }
 
     pub(crate) fn show(&self, target: &Target) -> Session {

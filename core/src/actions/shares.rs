@@ -38,12 +38,9 @@ impl Launcher {
     /// The shares of a session.
     ///
     /// # Errors
-    /// `forbidden` for all but the owner.
+    /// `forbidden` for all but the owner and read tokens.
     pub async fn shares(&self, by: &Actor, id: &SessionId) -> Result<Vec<Share>, Problem> {
-        let (target, rights) = self.find(by, id, Verb::See).await?;
-        if !rights.own && by.standing != crate::actor::Standing::Reader {
-            return Err(super::forbidden());
-        }
+        let target = self.find_all_of(by, id).await?;
         let now = self.inner.clock.now();
         let alive = |share: &&SnapshotShare| share.expires_at.is_none_or(|until| now < until);
         Ok(match target {
@@ -72,6 +69,12 @@ impl Launcher {
         }
         check_grantee(&request.grantee)?;
         let now = self.inner.clock.now();
+        if request.expires_at.is_some() && request.expires_in.is_some() {
+            return Err(Problem::field("expires_in", "give either expires_in or expires_at"));
+        }
+        if request.expires_in.is_some_and(|dur| dur.0.is_zero()) {
+            return Err(Problem::field("expires_in", "has to be longer than nothing"));
+        }
         let expires_at = request.expires_at.or_else(|| request.expires_in.map(|dur| now.after(dur.0)));
         if expires_at.is_some_and(|at| at <= now) {
             return Err(Problem::field("expires_at", "is over already"));

@@ -90,6 +90,9 @@ impl Launcher {
             }
         }
         let now = self.inner.clock.now();
+        if request.expires_in.is_some_and(|dur| dur.0.is_zero()) {
+            return Err(Problem::field("expires_in", "has to be longer than nothing"));
+        }
         let expires_at = request.expires_in.map(|dur| now.after(dur.0));
         self.add_token("wht", name, user, request.scope, expires_at).await
     }

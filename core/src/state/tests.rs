@@ -575,3 +575,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_duration_beyond_all_times_is_never_over() {
+    let mut session = session();
+    let rules = &mut session.record.rules;
+    (rules.queue, rules.register) = (Duration::MAX, Duration::MAX);
+    (rules.idle, rules.max_lifetime) = (Some(Duration::MAX), Some(Duration::MAX));
+    let (later, effects) = follow(session.clone(), &[RESUME, refused(HookErrorKind::Unavailable)]);
+    assert_eq!(later.record.state(), State::Pending, "{effects:?}");
+    let (running, effects) = follow(session, &[RESUME, submitted("j1"), registered(1)]);
+    assert_eq!(running.record.state(), State::Running);
+    let far =
+        |effect: &&Effect| matches!(effect, Effect::Wake { at, .. } if *at == Time::from_millis(i64::MAX));
+    assert_eq!(effects.iter().filter(far).count(), 2, "{effects:?}");
+}

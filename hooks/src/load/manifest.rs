@@ -9,9 +9,9 @@ use serde_json::Value;
 use wharf_core::template::{
     Access, CommandRule, ParamSpec, Placement, SessionRules, Template, TemplateLimits, Timeouts,
 };
-use wharf_protocol::Dur;
 use wharf_protocol::monitor::OnOrphan;
 use wharf_protocol::template::Finding;
+use wharf_protocol::{Dur, InvalidDuration};
 
 use super::endpoint;
 use super::node::{Kind, Node};
@@ -317,9 +317,13 @@ fn session(mut section: Section<'_>, out: &mut Vec<Finding>) -> SessionRules {
                 Kind::String(word) => word.as_str(),
                 _ => "",
             };
-            match (word, word.strip_prefix("end:").and_then(|after| after.parse::<Dur>().ok())) {
+            match (word, word.strip_prefix("end:").map(str::parse::<Dur>)) {
                 ("run", _) => OnOrphan::Run,
-                (_, Some(after)) => OnOrphan::End(after),
+                (_, Some(Ok(after))) => OnOrphan::End(after),
+                (_, Some(Err(error @ InvalidDuration::TooLong))) => {
+                    out.push(node.at.error("bad_duration", format!("`on_orphan` is {error}")));
+                    OnOrphan::Run
+                }
                 _ => {
                     let message =
                         "`on_orphan` has to be \"run\", or \"end:\" and a duration such as \"end:1h\"";

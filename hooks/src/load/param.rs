@@ -118,7 +118,10 @@ fn measure(kind: ParamKind, value: &Value) -> Option<f64> {
         (ParamKind::Int, Value::Number(number)) => number.as_i64().map(|number| number as f64),
         (ParamKind::Float, Value::Number(number)) => number.as_f64(),
         (ParamKind::Duration, Value::String(text)) => text.parse::<Dur>().ok().map(|dur| dur.0.as_secs_f64()),
-        (ParamKind::Duration, Value::Number(seconds)) => seconds.as_f64().filter(|seconds| *seconds >= 0.0),
+        (ParamKind::Duration, Value::Number(seconds)) => seconds
+            .as_f64()
+            .and_then(|seconds| Dur::from_secs_f64(seconds).ok())
+            .map(|dur| dur.0.as_secs_f64()),
         (ParamKind::Size, Value::String(text)) => parse_size(text).map(|bytes| bytes as f64),
         (ParamKind::Size, Value::Number(bytes)) => bytes.as_u64().map(|bytes| bytes as f64),
         _ => None,

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use wharf_protocol::Dur;
 use wharf_protocol::template::Finding;
+use wharf_protocol::{Dur, InvalidDuration};
 
 use super::node::{At, Kind, Node};
 
@@ -106,25 +106,32 @@ impl<'a> Section<'a> {
     pub(crate) fn duration(&mut self, key: &'static str, out: &mut Vec<Finding>) -> Option<Duration> {
         let node = self.take(key)?;
         let read = match &node.kind {
-            Kind::String(text) => text.parse::<Dur>().ok().map(|dur| dur.0),
-            Kind::Integer(seconds) => u64::try_from(*seconds).ok().map(Duration::from_secs),
-            Kind::Float(seconds) => Duration::try_from_secs_f64(*seconds).ok(),
-            Kind::Bool(_) | Kind::Datetime(_) | Kind::Array(_) | Kind::Table(_) => None,
+            Kind::String(text) => text.parse::<Dur>(),
+            Kind::Integer(seconds) => u64::try_from(*seconds)
+                .map_err(|_| InvalidDuration::Unreadable)
+                .and_then(|seconds| Dur::secs(seconds).checked()),
+            Kind::Float(seconds) => Dur::from_secs_f64(*seconds),
+            Kind::Bool(_) | Kind::Datetime(_) | Kind::Array(_) | Kind::Table(_) => {
+                Err(InvalidDuration::Unreadable)
+            }
         };
-        if read.is_none() {
-            let shown = match &node.kind {
-                Kind::String(text) => format!("\"{text}\""),
-                _ => node.word().to_owned(),
-            };
-            out.push(node.at.error(
-                "bad_duration",
-                format!(
-                    "`{key}` in {} has to be a duration such as \"30s\", \"10m\" or \"7d\", not {shown}",
-                    self.name
-                ),
-            ));
-        }
-        read
+        let shown = || match &node.kind {
+            Kind::String(text) => format!("\"{text}\""),
+            _ => node.word().to_owned(),
+        };
+        let message = match read {
+            Ok(dur) => return Some(dur.0),
+            Err(InvalidDuration::TooLong) => {
+                format!("`{key}` in {} is {}", self.name, InvalidDuration::TooLong)
+            }
+            Err(InvalidDuration::Unreadable) => format!(
+                "`{key}` in {} has to be a duration such as \"30s\", \"10m\" or \"7d\", not {}",
+                self.name,
+                shown()
+            ),
+        };
+        out.push(node.at.error("bad_duration", message));
+        None
     }
 
     /// A size such as `32MiB`, in bytes.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use wharf_core::{ListFilter, WaitFor};
 use wharf_protocol::api::{
     DisconnectRequest, Disconnected, ExtendRequest, Extended, HistoryEntry, OpenStream, Page, ParamsAnswer,
-    StartRequest, TerminateRequest,
+    PurgeRequest, StartRequest, TerminateRequest,
 };
 use wharf_protocol::{Problem, Session, State as SessionState};
 
@@ -187,13 +187,14 @@ pub(super) async fn terminate(
 }
 
 /// Forget a session that cannot be reached
-#[utoipa::path(post, path = "/api/v1/sessions/{id}/purge", tag = "sessions", params(("id" = String, Path)),
-    responses((status = 204), (status = 409, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(post, path = "/api/v1/sessions/{id}/purge", tag = "sessions", request_body = PurgeRequest,
+    params(("id" = String, Path)), responses((status = 204), (status = 409, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn purge(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     Id(id): Id,
     query: Query,
+    Body(PurgeRequest {}): Body<PurgeRequest>,
 ) -> Result<StatusCode, Refused> {
     query.finish()?;
     app.launcher.purge(caller.actor()?, &id).await?;
@@ -229,7 +230,7 @@ pub(super) async fn history(
     Ok(Json(paging.cut_grown(app.launcher.history(caller.actor()?, &id).await?)?))
 }
 
-/// Who is in a session, for its owner
+/// Who is in a session, for its owner and read tokens
 #[utoipa::path(get, path = "/api/v1/sessions/{id}/connections", tag = "sessions",
     params(("id" = String, Path), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = Page<OpenStream>)))]
