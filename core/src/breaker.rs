@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Only what is the hook's own fault counts: a refusal meant for the user is an answer. What an open breaker stops is
-//! its callers' business: starts (`submit`, `prepare`) and rounds of `status`. Ending and looking up jobs is never
-//! stopped. Nothing here is durable: a launcher that starts again asks again.
+//! its callers' business: starts, sessions that are submitted again (`submit`, `prepare`), and rounds of `status`. Ending
+//! and looking up jobs is never stopped. Nothing here is durable: a launcher that starts again asks again.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -27,6 +27,8 @@ const FIRST: Duration = Duration::from_secs(2);
 const MOST: Duration = Duration::from_secs(60);
 /// How long a try may stay unheard of until another one is let through.
 const UNHEARD: Duration = Duration::from_secs(60);
+/// What a job needs to be submitted.
+const SUBMIT: [Hook; 2] = [Hook::Prepare, Hook::Submit];
 
 /// What a run says about its hook.
 pub(crate) enum Says {
@@ -74,6 +76,16 @@ struct Open {
     wait: Duration,
     /// One was let through.
     trying: Option<Instant>,
+}
+
+impl Open {
+    /// How long it is not asked yet.
+    fn left(&self, now: Instant) -> Option<Duration> {
+        if now < self.next {
+            return Some(self.next - now);
+        }
+        self.trying.filter(|since| now < *since + UNHEARD).map(|_| Duration::from_secs(1))
+    }
 }
 
 /// A failing hook as it is shown.
@@ -138,16 +150,30 @@ impl Breakers {
         self.renew(template, version);
         let breaker = self.by_hook.get_mut(&(template.to_owned(), hook));
         let Some(open) = breaker.and_then(|breaker| breaker.open.as_mut()) else { return Ok(()) };
-        if now < open.next {
-            return Err(open.next - now);
-        }
-        if let Some(since) = open.trying
-            && now < since + UNHEARD
-        {
-            return Err(Duration::from_secs(1));
+        if let Some(left) = open.left(now) {
+            return Err(left);
         }
         open.trying = Some(now);
         Ok(())
+    }
+
+    /// The same for all that a submit takes: nothing counts as a try when one of them may not be asked.
+    pub(crate) fn admit_submit(
+        &mut self,
+        (template, version): (&str, &str),
+        now: Instant,
+    ) -> Result<(), (Hook, Duration)> {
+        self.renew(template, version);
+        for hook in SUBMIT {
+            let breaker = self.by_hook.get(&(template.to_owned(), hook));
+            let open = breaker.and_then(|breaker| breaker.open.as_ref());
+            if let Some(left) = open.and_then(|open| open.left(now)) {
+                return Err((hook, left));
+            }
+        }
+        SUBMIT
+            .into_iter()
+            .try_for_each(|hook| self.admit((template, version), hook, now).map_err(|left| (hook, left)))
     }
 
     /// Forgets what was heard of other versions: whoever repaired a template need not wait.

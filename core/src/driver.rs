@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, error, info, warn};
 use wharf_protocol::monitor::{LauncherSays, LinkClaim, Welcome};
-use wharf_protocol::{SessionId, Time};
+use wharf_protocol::{Phase, SessionId, Time};
 
 use crate::changes::{history, purge_changes};
 use crate::hook::{HookError, JobReport};
@@ -184,6 +184,10 @@ impl Driver {
                             // Somebody is in it: the time begins anew when the last one leaves.
                             continue;
                         }
+                        if due == Due::Retry && let Some(left) = self.held() {
+                            self.dues.insert(due, Instant::now() + left);
+                            continue;
+                        }
                         self.fact(Event::Due(due), Vec::new()).await;
                     }
                 }
@@ -191,6 +195,19 @@ impl Driver {
             }
         }
         self.close();
+    }
+
+    /// How long a submit that was put off has to wait longer, because the template's hooks fail again and again; never
+    /// past the time at which it is given up.
+    fn held(&self) -> Option<Duration> {
+        let record = &self.session.record;
+        let Stage::Pending { phase: Phase::Recorded, .. } = record.stage else { return None };
+        let until = record.created_at.after(record.rules.queue).since(self.inner.clock.now());
+        let template = self.inner.template(&record.template)?;
+        let which = (template.name.as_str(), template.version.as_str());
+        let admitted =
+            self.inner.breakers(|breakers| breakers.admit_submit(which, std::time::Instant::now()));
+        admitted.err().map(|(_, left)| left.min(until)).filter(|left| !left.is_zero())
     }
 
     /// Leaves the registry; mail that came too late is dropped, and who waits for an answer looks again.

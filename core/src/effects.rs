@@ -77,7 +77,7 @@ impl Inner {
         });
         if let Some(trouble) = opened {
             let (hook, failures) = (hook.as_str(), trouble.failures);
-            warn!(template, hook, failures, error = %trouble.error, next_try = ?trouble.next_try, "a hook fails again and again");
+            warn!(template, hook, failures, error = %trouble.error.escape_debug(), next_try = ?trouble.next_try, "a hook fails again and again");
         }
     }
 
@@ -362,7 +362,7 @@ impl Driver {
                 let _ = inner.store.commit(changes).await;
                 match run.outcome {
                     Ok(_) => return,
-                    Err(error) => warn!(job, %error, "a stray job could not be ended"),
+                    Err(error) => warn!(job = %job.escape_debug(), error = %error.message.escape_debug(), "a stray job could not be ended"),
                 }
             }
         });

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wharf_tests::templates::{HANG, RUN};
-use wharf_tests::{Launcher, Template, wait};
+use wharf_tests::{Launcher, Probe, Template, until, wait};
 
 #[test]
 fn plain_refusals_end_the_session_as_submit_failed_with_the_hooks_words() {
@@ -64,6 +64,24 @@ fn retry_after_of_an_unavailable_scheduler_is_obeyed() {
         launcher.await_connected(&id)
     });
     assert!(took >= Duration::from_millis(1900), "after {took:?}");
+}
+
+#[test]
+fn a_hook_that_fails_again_and_again_is_held_whatever_it_asks_for_and_its_words_are_escaped() {
+    let hook = r#"date +%s%N >> "$J/times"
+echo '{"error":{"kind":"unavailable","message":"a\u001b[31mb","retry_after":"100ms"}}'"#;
+    let launcher = Launcher::with(&Template::working("later").hook("submit", hook));
+    launcher.start_session(&json!({"template": "later"}));
+    let times = until("the sixth submit", Duration::from_secs(30), || {
+        let text = std::fs::read_to_string(launcher.home().journal().join("times")).unwrap_or_default();
+        let times: Vec<u64> = text.lines().filter_map(|line| line.parse().ok()).collect();
+        Probe::when(times.len() >= 6, times, || text)
+    });
+    let held = Duration::from_nanos(times[5] - times[4]);
+    assert!(held >= Duration::from_millis(1900), "held for {held:?} after five failures");
+    let log = launcher.log();
+    let line = log.lines().find(|line| line.contains("fails again and again")).expect("it is warned of");
+    assert!(line.contains("31mb") && !line.contains('\u{1b}'), "{line:?}");
 }
 
 #[test]

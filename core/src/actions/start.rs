@@ -239,11 +239,10 @@ impl Launcher {
 
     /// Refuses a start whose hooks fail again and again, but for one try now and then.
     fn check_breakers(&self, template: &Template) -> Result<(), Problem> {
-        for hook in [Hook::Prepare, Hook::Submit] {
-            let which = (template.name.as_str(), template.version.as_str());
-            let admitted = self.inner.breakers(|breakers| breakers.admit(which, hook, Instant::now()));
-            if let Err(left) = admitted {
-                return Err(Problem::new(
+        let which = (template.name.as_str(), template.version.as_str());
+        self.inner.breakers(|breakers| breakers.admit_submit(which, Instant::now())).map_err(
+            |(hook, left)| {
+                Problem::new(
                     ErrorCode::Unavailable,
                     format!(
                         "the `{}` hook of the template {} fails again and again and is not asked for a while",
@@ -252,10 +251,9 @@ impl Launcher {
                     ),
                 )
                 .hint("nothing was started; `wharf template list` tells why and when it is tried again")
-                .retry_after(left.as_secs() + 1));
-            }
-        }
-        Ok(())
+                .retry_after(left.as_secs() + 1)
+            },
+        )
     }
 
     pub(crate) async fn health(&self, backend: &dyn crate::backend::Backend) -> Health {

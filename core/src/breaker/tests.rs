@@ -58,6 +58,24 @@ fn others_are_not_concerned_and_a_try_that_is_never_heard_of_does_not_close_the_
 }
 
 #[test]
+fn a_submit_is_no_try_of_prepare_while_it_may_not_be_asked_itself() {
+    let (mut breakers, now, clock) = (Breakers::default(), Instant::now(), Time::from_millis(0));
+    for _ in 0..5 {
+        breakers.heard(T, Hook::Prepare, bad(), (now, clock));
+    }
+    let later = now + Duration::from_secs(2);
+    for _ in 0..5 {
+        breakers.heard(T, Hook::Submit, bad(), (later, clock));
+    }
+    let wait = Duration::from_secs(2);
+    assert_eq!(breakers.admit_submit(T, now), Err((Hook::Prepare, wait)));
+    assert_eq!(breakers.admit_submit(T, later), Err((Hook::Submit, wait)));
+    assert!(breakers.of("t").iter().all(|trouble| trouble.state == "open"), "{:?}", breakers.of("t"));
+    assert_eq!(breakers.admit_submit(T, later + wait), Ok(()));
+    assert_eq!(breakers.admit_submit(T, later + wait), Err((Hook::Prepare, Duration::from_secs(1))));
+}
+
+#[test]
 fn answers_for_users_are_no_failures() {
     for kind in [HookErrorKind::Invalid, HookErrorKind::Denied, HookErrorKind::NotFound] {
         assert!(matches!(says(Hook::Submit, Err(&HookError::new(kind, "no"))), Says::Good));
