@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use wharf_protocol::{Dur, ErrorCode, Problem};
 
 use crate::args::Global;
@@ -286,12 +287,21 @@ fn check(config: &Config, file: &Path) -> Result<(), Problem> {
     if config.history.keep.0.is_zero() {
         return Err(wrong("history.keep", "ended sessions are kept for a second at least"));
     }
-    config
-        .log
-        .level
-        .parse::<tracing_subscriber::filter::Targets>()
-        .map_err(|error| wrong("log.level", &format!("{error}: write error, warn, info, debug or trace")))?;
+    if !is_filter(&config.log.level) {
+        let detail = format!(
+            "{:?} is no level: write error, warn, info, debug or trace, or \"info,wharf_core=debug\"",
+            config.log.level
+        );
+        return Err(wrong("log.level", &detail));
+    }
     Ok(())
+}
+
+/// Whether that is a filter with a level in each part; a word without one would name a part of the program.
+fn is_filter(text: &str) -> bool {
+    let levels = text.split(',').map(|part| part.rsplit_once('=').map_or(part, |(_, level)| level).trim());
+    let mut levels = levels.map(|level| !level.is_empty() && level.parse::<LevelFilter>().is_ok());
+    levels.all(|good| good) && text.parse::<Targets>().is_ok()
 }
 
 /// The error with file and line, and the key that was probably meant.
@@ -366,6 +376,7 @@ mod tests {
         for (text, line, word) in [
             ("[history]\nkeep = \n", 2, ""),
             ("[history]\nkeep = \"soon\"\n", 2, "duration"),
+            ("[history]\nkeep = \"9999y\"\n", 2, "3650d"),
             ("\n[logs]\nper_session = \"much\"\n", 3, "size"),
             ("[limits]\nsessions = -1\n", 2, ""),
         ] {
@@ -377,9 +388,16 @@ mod tests {
             "[listen]\naddresses = [\"gopher://x\"]\n",
             "[tls]\nkey = \"k.pem\"\n",
             "[log]\nlevel = \"loud=x=y\"\n",
+            "[log]\nlevel = \"loud\"\n",
+            "[log]\nlevel = \"info,wharf_core\"\n",
+            "[log]\nlevel = \"\"\n",
             "[limits]\nhooks = 0\n",
         ] {
             assert!(parse(text, Path::new("/x/wharf.toml")).is_err(), "{text}");
+        }
+        for level in ["error", "WARN", "off", "info,wharf_core=debug", "wharf_core=trace"] {
+            let text = format!("[log]\nlevel = \"{level}\"\n");
+            assert!(parse(&text, Path::new("/x/wharf.toml")).is_ok(), "{text}");
         }
     }
 

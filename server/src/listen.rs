@@ -60,6 +60,20 @@ impl FromStr for ListenAddr {
     }
 }
 
+impl ListenAddr {
+    /// Whether it could be listened on, whoever may have it at the moment.
+    ///
+    /// # Errors
+    /// Plain HTTP for other hosts that is not meant to be, TLS without what it takes, a name without an address.
+    pub async fn check(&self, insecure: bool, tls: Option<&Tls>) -> Result<(), BindError> {
+        match self {
+            Self::Unix(_) => Ok(()),
+            Self::Http(place) => check_plain(place, insecure).await,
+            Self::Https(place) => tls_config(tls, &format!("https://{place}")).map(drop),
+        }
+    }
+}
+
 /// A certificate and its key, PEM files.
 #[derive(Debug, Clone)]
 pub struct Tls {
@@ -164,9 +178,7 @@ pub(crate) async fn bind(
         }
         ListenAddr::Http(place) => {
             let shown = format!("http://{place}");
-            if !insecure && !is_loopback(place, &shown).await? {
-                return Err(BindError::Insecure { address: shown });
-            }
+            check_plain(place, insecure).await?;
             let listener = tcp(place, &shown).await?;
             let local =
                 listener.local_addr().map_err(|source| BindError::Io { address: shown.clone(), source })?;
@@ -203,11 +215,17 @@ pub(crate) async fn bind_monitors(path: &Path) -> Result<Bound, BindError> {
     Ok(Bound { address, door: Door::Monitors, port: None, socket })
 }
 
-/// Whether that name means this host only, whichever of its addresses is taken.
-async fn is_loopback(place: &str, shown: &str) -> Result<bool, BindError> {
-    let found = tokio::net::lookup_host(place).await;
-    let mut found = found.map_err(|source| BindError::Io { address: shown.to_owned(), source })?;
-    Ok(found.all(|address| address.ip().is_loopback()))
+/// Plain HTTP is for names that mean this host only, whichever of their addresses is taken.
+async fn check_plain(place: &str, insecure: bool) -> Result<(), BindError> {
+    if insecure {
+        return Ok(());
+    }
+    let address = format!("http://{place}");
+    let mut found = match tokio::net::lookup_host(place).await {
+        Ok(found) => found,
+        Err(source) => return Err(BindError::Io { address, source }),
+    };
+    if found.all(|found| found.ip().is_loopback()) { Ok(()) } else { Err(BindError::Insecure { address }) }
 }
 
 async fn tcp(place: &str, shown: &str) -> Result<TcpListener, BindError> {

@@ -69,6 +69,29 @@ fn plain_http_beyond_loopback_needs_to_be_asked_for() {
 }
 
 #[test]
+fn check_refuses_what_serve_refuses() {
+    let home = Home::new();
+    let monitor = format!("[monitor.path]\n{} = \"/etc/passwd\"\n", std::env::consts::ARCH);
+    for (text, status, word) in [
+        ("[listen]\naddresses = [\"http://0.0.0.0:0\"]\n", 2, "--insecure-http"),
+        ("[listen]\naddresses = [\"https://127.0.0.1:0\"]\n", 2, "[tls]"),
+        ("[log]\nlevel = \"loud\"\n", 2, "loud"),
+        ("[history]\nkeep = \"9999y\"\n", 2, "3650d"),
+        (&monitor, 1, "/etc/passwd"),
+    ] {
+        std::fs::write(home.config(), text).expect("our own directory");
+        let checked = home.cli(&["config", "check"]);
+        checked.exits(status);
+        assert!(checked.stdout.is_empty() && checked.stderr.contains(word), "{text}: {checked}");
+        let served = refused(&home, &[], status);
+        assert!(served.stderr.contains(word), "{text}: {served}");
+    }
+    let open = "[listen]\ninsecure_http = true\naddresses = [\"http://0.0.0.0:0\"]\n";
+    std::fs::write(home.config(), open).expect("our own directory");
+    home.cli(&["config", "check"]).exits(0);
+}
+
+#[test]
 fn a_picked_port_is_remembered_and_replaced_when_taken() {
     let mut launcher = Launcher::start();
     let first = launcher.tcp_host();

@@ -192,6 +192,16 @@ pub(crate) async fn assemble(plan: Plan, owner: User) -> Result<Assembled, Assem
     Ok(Assembled { launcher, server, node, ownership })
 }
 
+/// Whether `serve` would begin with that configuration and nothing else, as far as can be told beside a running launcher.
+pub(crate) async fn check(config: Config) -> Result<(), AssembleError> {
+    let (addresses, insecure) = (config.listen.addresses.clone(), config.listen.insecure_http);
+    let plan = Plan::configured(config, PathBuf::new());
+    for address in addresses {
+        address.parse::<ListenAddr>()?.check(insecure, plan.tls.as_ref()).await?;
+    }
+    plan.monitor.as_deref().map_or(Ok(()), |path| places::check_monitor(path).map(drop))
+}
+
 /// Binds; a port that was picked once is tried again at the next start.
 async fn bind(plan: &Plan, store: &SqliteStore) -> Result<Server, AssembleError> {
     const PORT: &str = "http.port";

@@ -3,13 +3,15 @@
 use super::Context;
 use crate::args::Format;
 use crate::args::admin::ConfigCommand;
+use crate::assemble::{self, AssembleError};
 use crate::config::{self, Config};
 use crate::failure::Outcome;
 
-pub(super) fn run(context: &Context, command: &ConfigCommand) -> Outcome {
+pub(super) async fn run(context: &Context, command: &ConfigCommand) -> Outcome {
     match command {
         ConfigCommand::Check => {
             let (config, file) = config::load(&context.global)?;
+            assemble::check(config.clone()).await.map_err(AssembleError::into_problem)?;
             let raw = serde_json::to_value(&config).unwrap_or_default();
             if context.output.format == Format::Table {
                 context.output.line(&match file {

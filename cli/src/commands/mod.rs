@@ -86,7 +86,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Key(command) => key::run(context, &command),
         Command::Serve(args) => crate::serve::run(context, args).await,
         Command::Demo(args) => crate::demo::run(context, args).await,
-        Command::Config(command) => config::run(context, &command),
+        Command::Config(command) => config::run(context, &command).await,
         Command::Backup(args) => backup::run(context, &args),
         Command::Doctor(_) => doctor::run(context).await,
         Command::Completions(args) => completions::run(context, &args),
