@@ -101,7 +101,12 @@ impl Transport {
         if let Some(path) = address.host.strip_prefix("unix://") {
             return Ok(Self::Unix(PathBuf::from(path)));
         }
-        let (_, place) = address.host.split_once("://").unwrap_or(("", &address.host));
+        let (scheme, place) = address.host.split_once("://").unwrap_or(("tcp", &address.host));
+        if !["tcp", "http", "https"].contains(&scheme) {
+            return Err(unreached(format!(
+                "{scheme}:// is no way that is known: name unix://PATH or tcp://HOST:PORT"
+            )));
+        }
         let place = place.trim_end_matches('/');
         let authority = place.parse().map_err(|error: http::uri::InvalidUri| unreached(error))?;
         Ok(Self::Tcp(authority, address.tls.clone()))
