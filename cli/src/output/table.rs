@@ -224,7 +224,11 @@ pub(crate) fn session(output: &Output, session: &Session, open: &[OpenStream]) -
     fields.add("reason", &reason);
     if let Some(job) = &session.job {
         let mut text = format!("{} {}", job.id, job_state(job.state));
-        if let Some(raw) = job.raw.as_deref().filter(|raw| !raw.is_empty()) {
+        // In the scheduler's own word too, where that is another one.
+        let shown = job_state(job.state);
+        if let Some(raw) =
+            job.raw.as_deref().filter(|raw| !raw.is_empty() && !raw.eq_ignore_ascii_case(shown))
+        {
             text.push_str(&format!(" ({raw})"));
         }
         // What stands in the line above need not be said again.
