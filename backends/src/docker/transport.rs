@@ -37,7 +37,7 @@ const IMAGE: u64 = 1 << 20;
 const LIST: u64 = 1 << 30;
 /// Of what goes on, and is read piece by piece too.
 const GOES_ON: u64 = 256 << 20;
-const GOING_ON: [&str; 3] = ["/logs", "/events", "/images/create"];
+const GOING_ON: [&str; 2] = ["/events", "/images/create"];
 
 fn most(path: &str) -> u64 {
     if path.ends_with("/containers/json") {
