@@ -303,7 +303,7 @@ pub fn patch(template: Option<&Template>, record: &Record, patch: &Value) -> Res
     }
     let bytes: usize = params.iter().map(|(name, value)| name.len() + plain(value).len()).sum();
     if params.len() > 256 || bytes > 64 * 1024 {
-        findings.add("", "more than 256 parameters or 64 KiB of them");
+        findings.add("params", "would be more than 256, or longer than 64 KiB in all");
     }
     if findings.0.is_empty() { Ok(params) } else { Err(findings.0) }
 }

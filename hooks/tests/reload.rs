@@ -204,6 +204,19 @@ async fn a_template_that_is_written_to_all_the_time_never_fails_a_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_executable_that_nothing_can_run_is_broken() {
+    let bench = Bench::new();
+    bench.template("t", "", &[]);
+    let hooks = bench.hooks();
+    assert_eq!(state(&hooks), TemplateState::Ok);
+    let file = bench.dir("t").join("hooks/submit");
+    std::fs::write(&file, "echo 1\n").expect("a file");
+    hooks.reload();
+    let entry = hooks.get("t").expect("listed");
+    assert_eq!((entry.state, entry.findings[0].code.as_str()), (TemplateState::Stale, "no_interpreter"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_that_was_never_good_serves_as_soon_as_it_is() {
     let bench = Bench::new();
     template(&bench);

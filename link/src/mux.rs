@@ -8,7 +8,6 @@ use std::task::Poll;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::codec::{FramedRead, FramedWrite};
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
@@ -18,7 +17,7 @@ use yamux::{Config, Connection, Mode};
 
 mod raw;
 
-use raw::Raw;
+use raw::Half;
 
 use crate::frame::{Codec, Frame, FrameError};
 use crate::ws::Transport;
@@ -214,19 +213,19 @@ pub struct LinkStream {
 /// The reading half of a stream.
 #[derive(Debug)]
 pub struct LinkReader {
-    pub(crate) frames: FramedRead<ReadHalf<Raw>, Codec>,
+    pub(crate) frames: FramedRead<Half, Codec>,
     _slot: Option<Slot>,
 }
 
 /// The writing half of a stream.
 #[derive(Debug)]
 pub struct LinkWriter {
-    pub(crate) frames: FramedWrite<WriteHalf<Raw>, Codec>,
+    pub(crate) frames: FramedWrite<Half, Codec>,
 }
 
 impl LinkStream {
     fn new(stream: yamux::Stream, close: &CancellationToken, slot: Option<Slot>) -> Self {
-        let (read, write) = tokio::io::split(Raw::new(stream, close));
+        let (read, write) = Half::both(stream, close);
         Self {
             reader: LinkReader { frames: FramedRead::new(read, Codec), _slot: slot },
             writer: LinkWriter { frames: FramedWrite::new(write, Codec) },
@@ -246,6 +245,12 @@ impl LinkReader {
     /// A stream that broke.
     pub async fn recv(&mut self) -> Result<Option<Frame>, FrameError> {
         self.frames.next().await.transpose()
+    }
+
+    /// Whether the other side has given the stream up, or the link is gone: what is still to be read is nobody's any more.
+    /// Nobody is woken for it.
+    pub fn is_over(&self) -> bool {
+        self.frames.get_ref().is_over()
     }
 
     /// The next frame, which has to be that document.

@@ -1,9 +1,11 @@
 //! Running a program in the session for somebody.
 
+use std::collections::VecDeque;
+use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
@@ -25,6 +27,10 @@ use crate::tree;
 /// delays nothing.
 const DRAIN: Duration = Duration::from_millis(200);
 
+/// Most bytes of input that wait for the program; whatever comes behind them waits too.
+const BACKLOG: usize = 1 << 20;
+/// How often a client is looked for, while nothing is read of it.
+const LOOK: Duration = Duration::from_millis(500);
 /// From the hang-up to SIGKILL, when the client is gone.
 const LAST: Duration = Duration::from_secs(5);
 /// From the hang-up to SIGTERM.
@@ -84,7 +90,7 @@ pub(crate) async fn exec(monitor: &Monitor, stream: LinkStream, start: ExecStart
     };
     let Running { pid, mut end, streams } = running;
     let (frames, mut output) = mpsc::channel::<Frame>(4);
-    let mut inputs = Inputs { pid, pty: None, pipe: None };
+    let mut inputs = Inputs { pid, pty: None, pipe: None, waiting: Waiting::default() };
     let copying = match streams {
         Streams::Terminal(pty) => {
             inputs.pty = Some(pty.clone());
@@ -208,43 +214,106 @@ struct Inputs {
     pid: Pid,
     pty: Option<Pty>,
     pipe: Option<pipe::Sender>,
+    waiting: Waiting,
+}
+
+/// Input that the program has not taken yet.
+#[derive(Default)]
+struct Waiting {
+    pieces: VecDeque<Bytes>,
+    length: usize,
+    /// No more comes after it.
+    ends: bool,
+}
+
+impl Waiting {
+    fn push(&mut self, piece: Bytes) {
+        self.length += piece.len();
+        if !piece.is_empty() {
+            self.pieces.push_back(piece);
+        }
+    }
+
+    fn took(&mut self, count: usize) {
+        self.length -= count;
+        if let Some(first) = self.pieces.front_mut() {
+            first.advance(count);
+            if first.is_empty() {
+                self.pieces.pop_front();
+            }
+        }
+    }
 }
 
 impl Inputs {
     /// Until the client is gone; its half-close only closes standard input.
+    ///
+    /// What the program does not take waits here, so that a signal behind it is heard, and that its client has gone.
     async fn run(mut self, mut reader: LinkReader) {
-        while let Ok(Some(frame)) = reader.recv().await {
-            match frame {
-                Frame::Data(Channel::Stdin, data) => {
-                    let done = match (&self.pty, &mut self.pipe) {
-                        (Some(pty), _) => pty.write_all(&data).await,
-                        (None, Some(pipe)) => pipe.write_all(&data).await,
-                        (None, None) => Ok(()),
-                    };
-                    if done.is_err() {
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            let first = self.waiting.pieces.front().cloned();
+            let is_blocked = first.is_some();
+            tokio::select! {
+                frame = reader.recv(), if self.waiting.length < BACKLOG => match frame {
+                    Ok(Some(frame)) => self.take(frame),
+                    Ok(None) | Err(_) => return,
+                },
+                taken = feed(&self.pty, &mut self.pipe, first) => match taken {
+                    Ok(count) => self.waiting.took(count),
+                    Err(_) => {
                         // It reads no more; it may still have something to say.
-                        self.pipe = None;
+                        (self.pty, self.pipe, self.waiting) = (None, None, Waiting::default());
                     }
-                }
-                Frame::Data(..) => {}
-                Frame::Control(text) => match serde_json::from_slice(&text) {
-                    Ok(ClientControl::Resize(size)) if size.is_valid() => {
-                        if let Some(pty) = &self.pty {
-                            let _ = pty.resize(size.rows, size.cols);
-                        }
-                    }
-                    Ok(ClientControl::Signal(name)) => {
-                        if let Some(signal) = signal(&name) {
-                            let _ = kill_process_group(self.pid, signal);
-                        }
-                    }
-                    Ok(ClientControl::Eof(_)) => match &self.pty {
-                        Some(pty) => drop(pty.write_all(&[4]).await),
-                        None => self.pipe = None,
-                    },
-                    Ok(ClientControl::Resize(_) | ClientControl::Start(_)) | Err(_) => {}
+                },
+                _ = look.tick(), if is_blocked => if reader.is_over() {
+                    return;
                 },
             }
+            if self.waiting.ends && self.waiting.pieces.is_empty() {
+                self.pipe = None;
+            }
         }
+    }
+
+    fn take(&mut self, frame: Frame) {
+        match frame {
+            Frame::Data(Channel::Stdin, data) => {
+                if self.pty.is_some() || self.pipe.is_some() {
+                    self.waiting.push(data);
+                }
+            }
+            Frame::Data(..) => {}
+            Frame::Control(text) => match serde_json::from_slice(&text) {
+                Ok(ClientControl::Resize(size)) if size.is_valid() => {
+                    if let Some(pty) = &self.pty {
+                        let _ = pty.resize(size.rows, size.cols);
+                    }
+                }
+                Ok(ClientControl::Signal(name)) => {
+                    if let Some(signal) = signal(&name) {
+                        let _ = kill_process_group(self.pid, signal);
+                    }
+                }
+                Ok(ClientControl::Eof(_)) => {
+                    if self.pty.is_some() {
+                        self.waiting.push(Bytes::from_static(&[4]));
+                    } else {
+                        self.waiting.ends = true;
+                    }
+                }
+                Ok(ClientControl::Resize(_) | ClientControl::Start(_)) | Err(_) => {}
+            },
+        }
+    }
+}
+
+/// Hands on some of what waits, once the program takes it; how much that was.
+async fn feed(pty: &Option<Pty>, pipe: &mut Option<pipe::Sender>, first: Option<Bytes>) -> io::Result<usize> {
+    match (first, pty, pipe) {
+        (Some(first), Some(pty), _) => pty.write(&first).await,
+        (Some(first), None, Some(pipe)) => pipe.write(&first).await,
+        (Some(first), None, None) => Ok(first.len()),
+        (None, ..) => std::future::pending().await,
     }
 }

@@ -51,13 +51,21 @@ impl Pty {
         }
     }
 
+    /// Writes some of what somebody typed, once there is room for it; how much that was.
+    pub(crate) async fn write(&self, data: &[u8]) -> io::Result<usize> {
+        loop {
+            let mut ready = self.0.writable().await?;
+            if let Ok(outcome) = ready.try_io(|master| Ok(rustix::io::write(master.get_ref(), data)?)) {
+                return outcome;
+            }
+        }
+    }
+
     /// Writes what somebody typed.
     pub(crate) async fn write_all(&self, mut data: &[u8]) -> io::Result<()> {
         while !data.is_empty() {
-            let mut ready = self.0.writable().await?;
-            if let Ok(outcome) = ready.try_io(|master| Ok(rustix::io::write(master.get_ref(), data)?)) {
-                data = &data[outcome?..];
-            }
+            let count = self.write(data).await?;
+            data = &data[count..];
         }
         Ok(())
     }

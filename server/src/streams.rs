@@ -22,6 +22,8 @@ const START: Duration = Duration::from_secs(10);
 const MOST_WORDS: usize = 128 << 10;
 /// Between two pings of a client.
 const PING: Duration = Duration::from_secs(20);
+/// The same while nothing is read of it: that it is gone shows by nothing else.
+const UNREAD_PING: Duration = Duration::from_secs(2);
 /// A client that is silent for so long is gone.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -242,6 +244,10 @@ impl Heard {
         *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = at;
     }
 
+    fn is_unread(&self) -> bool {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_none()
+    }
+
     fn is_silent(&self) -> bool {
         let last = *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         last.is_some_and(|last| last.elapsed() > SILENCE)
@@ -265,7 +271,8 @@ async fn outward(
     mut notices: watch::Receiver<Option<Notice>>,
 ) -> Over {
     let patience = if kind.is_attach() { STALLED } else { SILENCE };
-    let mut ping = tokio::time::interval_at(Instant::now() + PING, PING);
+    let mut tick = tokio::time::interval_at(Instant::now() + UNREAD_PING, UNREAD_PING);
+    let mut pinged = Instant::now();
     let mut ended = false;
     loop {
         let frame = tokio::select! {
@@ -280,7 +287,11 @@ async fn outward(
                 }
                 continue;
             }
-            _ = ping.tick() => {
+            _ = tick.tick() => {
+                if !heard.is_unread() && pinged.elapsed() < PING {
+                    continue;
+                }
+                pinged = Instant::now();
                 if heard.is_silent() || !send(sink, Message::Ping(bytes::Bytes::new()), patience).await {
                     return Over::Gone;
                 }

@@ -131,6 +131,11 @@ fn an_engine_that_talks_nonsense_ends_nothing_and_costs_little() {
         let cost = processes::peak(launcher.pid()).saturating_sub(before);
         assert!(cost < COST, "{what} cost {cost} bytes");
     }
+    // So slowly that no answer is whole in time.
+    door.throttle(100);
+    site.await_asked("/containers/json", 2);
+    both_are_as_they_were("a trickle");
+    door.throttle(0);
     // When it comes to its senses, what it says is believed again.
     engine.run(&["rm", &waiting]).exits(0);
     assert_eq!(launcher.await_ended(&waiting, SOON)["end"]["cause"], "vanished");
@@ -203,6 +208,43 @@ fn an_image_that_says_too_much_is_not_run_and_hides_no_other() {
     let id = site.start("runs", "busybox");
     launcher.await_connected(&id);
     assert_eq!(launcher.terminate(&id, "15s")["end"]["cause"], "terminated");
+}
+
+/// Nobody knows whether the image came: it is asked for again, until the user has enough of it.
+#[test]
+fn a_pull_that_ends_in_nonsense_is_said_again() {
+    let site = Site::with(&[]);
+    let Site { launcher, door, engine, .. } = &site;
+    let before = processes::peak(launcher.pid());
+    for lie in [
+        body("<html>"),
+        Lie::Cut(40),
+        Lie::Endless(b"{\"status\": \"".to_vec(), vec![b'x'; 64 << 10]),
+        Lie::Endless(
+            Vec::new(),
+            b"{\"status\": \"Downloading\", \"id\": \"a\"}\n{\"errorDetail\": 1}\n".repeat(100),
+        ),
+    ] {
+        door.lie("/images/create", lie.clone());
+        let id = site.start("pulls", "127.0.0.1:1/absent:1");
+        let session = launcher.await_session(&id, "is to be tried again", SOON, |session| {
+            session["reason"]["code"] == "unavailable"
+        });
+        assert_eq!(
+            (&session["state"], &session["phase"]),
+            (&json!("pending"), &json!("recorded")),
+            "{session}"
+        );
+        assert_eq!(launcher.terminate(&id, "10s")["end"]["stopped_by"], "not_started");
+        door.be_honest();
+        // It works again before it is lied about once more.
+        let id = site.start("runs", "busybox");
+        launcher.await_connected(&id);
+        assert_eq!(launcher.terminate(&id, "15s")["end"]["cause"], "terminated");
+    }
+    let cost = processes::peak(launcher.pid()).saturating_sub(before);
+    assert!(cost < COST, "it cost {cost} bytes");
+    await_no_container(engine);
 }
 
 /// Replaced by another one while the launcher runs.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wharf_tests::Engine as _;
 use wharf_tests::launcher::Builder;
-use wharf_tests::{Dockerd, Home, Launcher, Probe, Template, until};
+use wharf_tests::{Dockerd, Home, Launcher, Probe, Template, dockerd, until};
 
 const SOON: Duration = Duration::from_secs(15);
 
@@ -95,8 +95,13 @@ fn sessions_are_spread_over_engines_and_live_on_a_remote_one_as_on_a_local_one()
     for id in placed {
         assert_eq!(launcher.terminate(&id, "15s")["end"]["cause"], "terminated");
     }
-    // An image of one program, and one of another user.
-    for (image, command) in [("bare", ["/sleep", "1000"]), ("other", ["sleep", "1000"])] {
+    // An image of one program, one of another user, and one that has a place of its own where the monitor lies.
+    for engine in [&near, &far] {
+        dockerd::odd_image(engine, &["VOLUME /run", "HEALTHCHECK CMD false", "USER other"]);
+    }
+    for (image, command) in
+        [("bare", ["/sleep", "1000"]), ("other", ["sleep", "1000"]), ("odd", ["sleep", "1000"])]
+    {
         let mut ids = Vec::new();
         for _ in 0..2 {
             let id = launcher.start_session(&body("farm", image, &command));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wharf_tests::events::Following;
-use wharf_tests::{Launcher, Probe, Slurm, until, wait};
+use wharf_tests::{Launcher, Probe, Slurm, Terminal, until, wait};
 
 /// Long enough for a job to be scheduled and its monitor to register on a starved machine.
 const RUNS: Duration = Duration::from_secs(40);
@@ -233,8 +233,13 @@ fn a_time_limit_ends_it_as_timeout() {
     let launcher = Launcher::with(&slurm.template("batch", ""));
     let body = json!({"template": "batch", "params": {"time": "1m"}, "command": ["sleep", "1000"]});
     let id = launcher.start_session(&body);
+    launcher.await_session(&id, "running", RUNS, |session| session["link"] == "connected");
+    // Whoever is in it is told what becomes of it.
+    let terminal = Terminal::open(launcher.home(), &["attach", &id]);
     let ended = launcher.await_ended(&id, Duration::from_secs(150));
     assert_eq!(ended["end"]["cause"], "timeout", "{ended}");
+    let (_, seen) = terminal.ends(RUNS);
+    assert!(seen.contains("has ended: its job ran out of time (TIMEOUT)"), "{seen}");
     assert!(ended["end"]["message"].as_str().is_some_and(|message| message.contains("TIMEOUT")), "{ended}");
 }
 

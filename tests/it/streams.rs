@@ -88,6 +88,51 @@ fn exec_streams_both_ways_and_ends_with_exit_and_1000() {
 }
 
 #[test]
+fn a_program_that_takes_input_while_it_gives_output_never_stalls() {
+    let (launcher, id) = session();
+    let text: Vec<u8> = (0..1_500_000_u32).flat_map(|number| format!("{number}\n").into_bytes()).collect();
+    for _ in 0..3 {
+        let passed = launcher.cli_with(&["exec", "-i", &id, "--", "cat"], &text);
+        passed.exits(0);
+        assert_eq!(passed.stdout.len(), text.len());
+    }
+    let body = json!({"argv": ["wc", "-c"], "stdin": "x".repeat(900_000), "timeout": "30s"});
+    let counted = launcher.http().post(&format!("/sessions/{id}/exec"), &body).expect(200);
+    assert_eq!(counted["stdout"], "900000\n");
+}
+
+#[test]
+fn input_that_nobody_reads_hides_neither_a_signal_nor_that_the_client_has_gone() {
+    let (launcher, id) = session();
+    let sleeps = json!({"argv": ["sleep", "1000"]});
+    let mut socket = exec(&launcher, &id, &sleeps);
+    assert!((0..10).all(|_| socket.input(&[b'x'; 60_000])));
+    socket.control(&json!({"signal": "INT"}));
+    let rest = socket.finish(SOON);
+    assert_eq!(rest.last()["exit"]["signal"], 2, "{rest:?}");
+    let gone = |what: &str| {
+        until(what, Duration::from_secs(20), || {
+            let inside = launcher.inside(&id);
+            Probe::when(inside.len() == 1, (), || format!("{inside:?}"))
+        });
+    };
+    // More than anybody on the way takes in.
+    let mut command = launcher.home().command(&["exec", "-i", &id, "--", "sleep", "1000"]);
+    let zero = std::fs::File::open("/dev/zero").expect("zeroes");
+    let mut client = command.stdin(zero).spawn().expect("the program");
+    until("it runs and takes nothing", SOON, || {
+        let inside = launcher.inside(&id);
+        Probe::when(inside.len() == 2, (), || format!("{inside:?}"))
+    });
+    wait::pause(Duration::from_secs(1));
+    client.kill().and_then(|()| client.wait()).expect("it was there");
+    gone("the client of an exec that reads nothing is missed");
+    let body = json!({"argv": ["sleep", "1000"], "stdin": "x".repeat(900_000), "timeout": "1s"});
+    launcher.http().post(&format!("/sessions/{id}/exec"), &body).problem(504, "deadline");
+    gone("an exec that is over ends what reads nothing");
+}
+
+#[test]
 fn exec_passes_signals_and_end_of_input() {
     let (launcher, id) = session();
     let mut socket = exec(&launcher, &id, &json!({"argv": ["sleep", "1000"]}));

@@ -9,7 +9,7 @@
 //! an answer that was lost is looked up by name, and a container without the label is never ours: it is neither
 //! adopted nor removed. The name is the job id: the monitor knows it too, and tells it when nobody else can.
 //!
-//! Read [`spec`] for what a container gets to see, [`containers`] for the verbs.
+//! Read [`spec`] for what a container gets to see, [`containers`] for the verbs, [`transport`] for what an answer may cost.
 
 mod arguments;
 mod containers;

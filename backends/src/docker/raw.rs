@@ -8,11 +8,12 @@ use std::io;
 use bollard::body_full;
 use bollard::errors::Error;
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use http::{HeaderValue, Method, Request};
 use http_body_util::{BodyDataStream, BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
+use tokio::io::AsyncRead;
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 use tokio_util::io::StreamReader;
 
@@ -72,10 +73,43 @@ pub(super) enum Line<T> {
 pub(super) fn lines<T: DeserializeOwned>(
     body: Incoming,
 ) -> impl Stream<Item = Result<Line<T>, Error>> + use<T> {
-    let bytes = StreamReader::new(BodyDataStream::new(body).map_err(io::Error::other));
-    FramedRead::new(bytes, LinesCodec::new_with_max_length(LINE)).map(|line| match line {
-        Ok(line) => Ok(Line::Read(serde_json::from_str(&line)?)),
-        Err(LinesCodecError::MaxLineLengthExceeded) => Ok(Line::TooLong),
-        Err(LinesCodecError::Io(error)) => Err(error.into()),
+    documents(StreamReader::new(BodyDataStream::new(body).map_err(io::Error::other)))
+}
+
+fn documents<T: DeserializeOwned, R: AsyncRead + Unpin>(
+    bytes: R,
+) -> impl Stream<Item = Result<Line<T>, Error>> + use<T, R> {
+    let lines = FramedRead::new(bytes, LinesCodec::new_with_max_length(LINE));
+    stream::unfold(lines, async |mut lines| {
+        let line = match lines.next().await? {
+            Ok(line) => serde_json::from_str(&line).map(Line::Read).map_err(Error::from),
+            Err(LinesCodecError::MaxLineLengthExceeded) => {
+                // After a failure it ends once, and then goes on with the next line.
+                let _ = lines.next().await;
+                Ok(Line::TooLong)
+            }
+            Err(LinesCodecError::Io(error)) => Err(error.into()),
+        };
+        Some((line, lines))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_line_that_is_too_long_hides_no_other() {
+        let long = format!("\"{}\"", "x".repeat(3 * LINE));
+        let text = format!("1\n{long}\n2\n{long}\n{long}\n3\n<html>\n");
+        for piece in [7, 4096, text.len()] {
+            let pieces = text.as_bytes().chunks(piece).map(Bytes::copy_from_slice);
+            let read = documents::<u32, _>(StreamReader::new(stream::iter(pieces.map(Ok::<_, io::Error>))));
+            let told: Vec<_> = read.map(|line| line.map_err(drop)).collect().await;
+            let words: Vec<_> = told.iter().map(|line| format!("{line:?}")).collect();
+            let wanted = ["Read(1)", "TooLong", "Read(2)", "TooLong", "TooLong", "Read(3)"];
+            assert_eq!(words[..6], wanted.map(|word| format!("Ok({word})")), "in pieces of {piece}");
+            assert_eq!(words[6..], ["Err(())"]);
+        }
+    }
 }

@@ -124,3 +124,52 @@ async fn an_engine_that_is_not_there_is_unavailable_and_nothing_else() {
         assert_eq!(error.kind, HookErrorKind::Unavailable, "{function}: {error}");
     }
 }
+
+#[tokio::test]
+async fn an_address_that_nobody_can_go_to_is_told_in_words() {
+    for (host, words) in [
+        ("ssh://alice@far", "ssh:// is no way"),
+        ("tcp://", "cannot be reached"),
+        ("tcp://a b:1", "cannot be reached"),
+        ("unix://", "cannot be reached"),
+    ] {
+        let address = Address { host: host.to_owned(), tls: None, upload: None, node: None };
+        let told = Docker::new("docker", address, None).probe().await.unwrap_err();
+        assert!(told.contains(host) && told.contains(words), "{told}");
+    }
+}
+
+/// What a connection brings is counted, and more than a kind of answer may be long ends it.
+#[tokio::test]
+async fn an_answer_without_an_end_is_cut_off() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sock");
+    let socket = tokio::net::UnixListener::bind(&path).unwrap();
+    let engine = async move {
+        let mut sent = 0_u64;
+        loop {
+            let (mut client, _) = socket.accept().await.unwrap();
+            let mut request = vec![0; 4096];
+            let count = client.read(&mut request).await.unwrap();
+            if String::from_utf8_lossy(&request[..count]).contains("/version ") {
+                let body = r#"{"ApiVersion": "1.41"}"#;
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                client.write_all(head.as_bytes()).await.unwrap();
+                continue;
+            }
+            client.write_all(b"HTTP/1.1 200 OK\r\n\r\n{\"Id\": \"").await.unwrap();
+            while client.write_all(&[b'x'; 1 << 16]).await.is_ok() {
+                sent += 1 << 16;
+            }
+            return sent;
+        }
+    };
+    let address = Address { host: format!("unix://{}", path.display()), tls: None, upload: None, node: None };
+    let docker = Docker::new("docker", address, None);
+    let here = context(json!({}));
+    let asked = docker.call("remove", json!({"id": "k3v9x2m7q4t8w1z6b5n0"}), &here);
+    let (sent, answer) = tokio::join!(engine, asked);
+    assert!(answer.unwrap_err().message.contains("longer than 32 MiB"));
+    assert!(sent < 40 << 20, "{sent}");
+}

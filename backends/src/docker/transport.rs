@@ -37,7 +37,7 @@ const IMAGE: u64 = 1 << 20;
 const LIST: u64 = 1 << 30;
 /// Of what goes on, and is read piece by piece too.
 const GOES_ON: u64 = 256 << 20;
-const GOING_ON: [&str; 3] = ["/logs", "/events", "/images/create"];
+const GOING_ON: [&str; 2] = ["/events", "/images/create"];
 
 fn most(path: &str) -> u64 {
     if path.ends_with("/containers/json") {
@@ -101,7 +101,12 @@ impl Transport {
         if let Some(path) = address.host.strip_prefix("unix://") {
             return Ok(Self::Unix(PathBuf::from(path)));
         }
-        let (_, place) = address.host.split_once("://").unwrap_or(("", &address.host));
+        let (scheme, place) = address.host.split_once("://").unwrap_or(("tcp", &address.host));
+        if !["tcp", "http", "https"].contains(&scheme) {
+            return Err(unreached(format!(
+                "{scheme}:// is no way that is known: name unix://PATH or tcp://HOST:PORT"
+            )));
+        }
         let place = place.trim_end_matches('/');
         let authority = place.parse().map_err(|error: http::uri::InvalidUri| unreached(error))?;
         Ok(Self::Tcp(authority, address.tls.clone()))

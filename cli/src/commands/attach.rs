@@ -4,19 +4,22 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use wharf_protocol::stream::Exit;
-use wharf_protocol::{ErrorCode, SessionId, State};
+use wharf_protocol::{EndCause, ErrorCode, SessionId, State};
 
 use super::Context;
-use crate::args::session::{Attach, DetachKey, RoleArg};
+use crate::args::session::{Attach, DetachKey, Goal, RoleArg};
 use crate::client::Client;
 use crate::client::calls::Query;
 use crate::client::stream::{Receiver, Sender};
 use crate::failure::{Failure, Outcome};
 use crate::find;
+use crate::output::escape;
 use crate::relay::{self, Ended, Plan, Position, Relay, Served};
 
 /// Between two tries, at first and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(3));
+/// How long a session whose command was interrupted is waited for to be over.
+const SETTLES: Duration = Duration::from_secs(4);
 /// How long a launcher may be away.
 const AWAY: Duration = Duration::from_secs(600);
 
@@ -70,7 +73,7 @@ pub(super) async fn enter(
     drop(relay);
     Ok(match ended {
         Ended::Exit(exit) => {
-            context.output.tip(&format!("the session {id} has ended"));
+            context.output.tip(&outcome(client, id).await);
             relay::code(exit)
         }
         Ended::Detached => {
@@ -79,6 +82,20 @@ pub(super) async fn enter(
         }
         Ended::Told(code) => code,
     })
+}
+
+/// What became of a session whose command is over: not always its end, where a scheduler may start its job again.
+async fn outcome(client: &Client, id: &SessionId) -> String {
+    let Ok(reply) = client.wait(id, Goal::Ended.as_str(), SETTLES).await else {
+        return format!("the command of {id} is over");
+    };
+    match reply.value.end {
+        None => format!("{id} was interrupted, and may go on: see wharf show {id}"),
+        Some(end) if matches!(end.cause, EndCause::Exited | EndCause::Terminated) => {
+            format!("the session {id} has ended")
+        }
+        Some(end) => format!("the session {id} has ended: {}", escape::line(&end.message)),
+    }
 }
 
 /// What became of a stream that broke off.

@@ -118,8 +118,8 @@ impl Output {
         if let Some(hint) = &problem.hint {
             text.push_str(&format!("\n{} {}", label("hint", "1;36"), escape::lines(hint)));
         }
-        // A refusal of the request itself has nothing more to tell.
-        let told = problem.status >= 500 || problem.code == ErrorCode::HookFailed;
+        // Of everything else the launcher's log tells, under that id.
+        let told = matches!(problem.code, ErrorCode::HookFailed | ErrorCode::HookTimeout);
         if let Some(trace) = problem.trace_id.as_ref().filter(|_| told) {
             let trace = escape::line(trace);
             text.push_str(&format!("\n{} wharf trace {trace}", label("more", "2")));

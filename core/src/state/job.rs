@@ -156,14 +156,14 @@ impl Work {
                 format!("its job ended before its monitor registered ({raw}); see the logs for why")
             }
             EndCause::Vanished => format!("its job is gone, and not by Wharf ({raw})"),
+            EndCause::Timeout => format!("its job ran out of time ({raw}): start it again with more"),
+            EndCause::OutOfMemory => format!("its job ran out of memory ({raw}): start it again with more"),
+            EndCause::NodeFailed => format!("the node of its job failed ({raw}): start it again"),
+            EndCause::Preempted => format!("a more urgent job took its place ({raw}): start it again"),
             EndCause::Exited
             | EndCause::Signaled
             | EndCause::Terminated
             | EndCause::SubmitFailed
-            | EndCause::Timeout
-            | EndCause::OutOfMemory
-            | EndCause::NodeFailed
-            | EndCause::Preempted
             | EndCause::Idle => format!("the scheduler says: {raw}"),
         };
         let end = self.end(cause, message);

@@ -194,7 +194,13 @@ fn level(name: String, files: Files, own: bool, out: &mut Vec<Finding>) -> Level
             Some(_) if !file.executable => {
                 found.push(problem(path, "not_executable", format!("{path} is not executable: chmod +x it")));
             }
-            Some(hook) => drop(executables.insert(hook, path.clone())),
+            Some(hook) => {
+                if !file.bytes.starts_with(b"#!") && !file.bytes.starts_with(b"\x7fELF") {
+                    let message = "the first line names no interpreter: begin with #!/bin/sh or another one";
+                    found.push(problem(path, "no_interpreter", message.to_owned()));
+                }
+                executables.insert(hook, path.clone());
+            }
             None if file.executable && !word.contains('/') && !word.contains('.') => {
                 found.push(problem(path, "unknown_hook", unknown_hook(word)));
             }

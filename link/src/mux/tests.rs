@@ -74,6 +74,48 @@ async fn one_that_does_not_read_stalls_only_its_own_stream() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn halves_of_a_stream_in_tasks_of_their_own_never_take_each_others_turn() {
+    const BLOCKS: usize = 1500;
+    let block = || Frame::Data(Channel::Stdin, Bytes::from(vec![7; 16 * 1024]));
+    for _ in 0..4 {
+        let (opener, mut acceptor) = pair();
+        tokio::spawn(async move {
+            let stream = acceptor.accept().await.unwrap();
+            let (mut reader, mut writer) = stream.split();
+            let _ = reader.recv_json::<StreamOpen>().await;
+            // As a program between two pipes: it takes no more before what it gives is taken.
+            let (give, mut take) = tokio::sync::mpsc::channel(1);
+            let passes = tokio::spawn(async move {
+                while let Some(frame) = take.recv().await {
+                    writer.send(frame).await.unwrap();
+                }
+                writer.close().await;
+            });
+            while let Some(frame) = reader.recv().await.unwrap() {
+                give.send(frame).await.unwrap();
+            }
+            drop(give);
+            passes.await.unwrap();
+            acceptor.accept().await
+        });
+        let (mut reader, mut writer) = within(opener.open(&StreamOpen::Connect)).await.unwrap().split();
+        let sends = tokio::spawn(async move {
+            for _ in 0..BLOCKS {
+                writer.send(block()).await.unwrap();
+            }
+            writer.close().await;
+        });
+        let mut count = 0;
+        while let Some(frame) = within(reader.recv()).await.unwrap() {
+            assert_eq!(frame, block());
+            count += 1;
+        }
+        assert_eq!(count, BLOCKS);
+        sends.await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn streams_are_capped_and_given_back() {
     let (opener, mut acceptor) = pair();
