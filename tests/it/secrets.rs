@@ -226,3 +226,48 @@ fn of_a_session_that_is_over_no_value_stays_where_monitors_read() {
     launcher.terminate(&waiting, "10s");
     gone(&launcher, &waiting);
 }
+
+#[test]
+fn lua_puts_no_secret_into_a_command_line_and_spawns_nothing_but_the_monitor() {
+    let lua = r#"return { submit = function(req)
+      local how, pin = req.session.params.how, req.session.params.pin
+      local argv, env = { table.unpack(req.monitor.argv) }, { PIN = pin }
+      if how == "argv" then argv[3] = pin end
+      if how == "program" then argv[1] = "/usr/bin/env" end
+      return shell.spawn { argv = argv, env = env, dir = req.monitor.dir, tag = req.session.id }
+    end, find = function(req)
+      local out = {}
+      for _, session in ipairs(req.sessions) do out[session.id] = false end
+      return out
+    end, terminate = function(req) return {} end }"#;
+    let toml = "[command]\ndefault = [\"sh\", \"-c\", \"test \\\"$PIN\\\" = canary-pin-7wd1\"]\ntty = false\n\
+        [params.how]\ntype = \"string\"\ndefault = \"env\"\n[params.pin]\ntype = \"string\"\nsecret = true\n";
+    let launcher = Launcher::with(&Template::new("spawns").toml(toml).file("hooks.lua", lua));
+    let within = std::time::Duration::from_secs(20);
+    let trace = |id: &str| {
+        let history = launcher.http().get(&format!("/sessions/{id}/history")).expect(200);
+        let entries = history.as_array().or_else(|| history["items"].as_array()).expect("entries");
+        let trace = entries.iter().find_map(|entry| entry["trace_id"].as_str()).expect("a trace");
+        launcher.http().get(&format!("/traces/{trace}")).expect(200).to_string()
+    };
+    let end = |how: &str| {
+        let params = json!({"how": how, "pin": "canary-pin-7wd1"});
+        let id = launcher.start_session(&json!({"template": "spawns", "params": params}));
+        (launcher.await_ended(&id, within)["end"].clone(), id)
+    };
+    let (handed_on, id) = end("env");
+    assert_eq!(handed_on["exit_code"], 0, "{handed_on} {}", trace(&id));
+    for (how, words) in [
+        ("argv", "a secret in argv could be seen by everybody: use env or stdin"),
+        (
+            "program",
+            "shell.spawn: `/usr/bin/env` is neither the request's monitor nor a path of [hooks] commands",
+        ),
+    ] {
+        let (refused, id) = end(how);
+        assert_eq!(refused["cause"], "submit_failed", "{how}: {refused}");
+        let trace = trace(&id);
+        assert!(trace.contains(words), "{how}: {trace}");
+        assert!(!trace.contains("canary-pin"), "{how}: {trace}");
+    }
+}
