@@ -350,7 +350,7 @@ function host.sleep(seconds) end
 ---@return number
 function host.now() end
 
----The content of `[secrets.NAME] file`, opaque: usable as `env` or `stdin` only.
+---The content of `[secrets.NAME] file`, opaque: usable as `env` or `stdin` only, with functions of a backend as `script` too.
 ---@param name string
 ---@return wharf.Secret
 function host.secret(name) end
@@ -473,7 +473,7 @@ function require(name) end
 ---@class wharf.api.shell
 shell = {}
 
----Starts a monitor in the background; what runs already for that tag is the answer.
+---Starts the request's monitor, or a path of `[hooks] commands`, in the background; what runs already for that tag is the answer.
 ---@param options {argv: string[], env?: table<string, string>, dir: string, tag: string}
 ---@return {job_id: string}
 function shell.spawn(options) end

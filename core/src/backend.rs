@@ -60,6 +60,11 @@ pub trait HostModule: std::fmt::Debug + Send + Sync {
     fn starts_processes(&self) -> bool {
         true
     }
+    /// The program on this host that a call starts by the script's own word: only the request's monitor, or a command
+    /// of the template.
+    fn program<'a>(&self, _function: &str, _arguments: &'a Value) -> Option<&'a str> {
+        None
+    }
     /// Calls one with a table of arguments (a JSON object); ends early when cancelled, leaving no process but jobs.
     async fn call(&self, function: &str, arguments: Value, context: &HostContext)
     -> Result<Value, HostError>;

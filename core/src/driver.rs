@@ -27,6 +27,7 @@ use crate::last_words;
 use crate::launcher::{LinkId, Refusal};
 use crate::leftover::Duty;
 use crate::link::ControlLink;
+use crate::over;
 use crate::record::{LinkState, Record, Stage};
 use crate::registry::{Handle, View};
 use crate::requests;
@@ -194,6 +195,9 @@ impl Driver {
                 () = until(retry) => self.unstick().await,
             }
         }
+        // No job comes any more that would need it.
+        let (inner, id) = (Arc::clone(&self.inner), self.id().clone());
+        tokio::spawn(async move { over::cut_down(&inner, &id).await });
         self.close();
     }
 
@@ -430,6 +434,10 @@ impl Driver {
         }
         let now = self.inner.clock.now();
         let left = Duty::of(&self.inner, &self.session.record);
+        // Before the purge is written: afterwards a crash would leave it to nobody. A job yet to come has it written anew.
+        if over::is_spent(&self.inner, &self.session.record) {
+            over::cut_down(&self.inner, self.id()).await;
+        }
         let mut changes = purge_changes(&self.session.record, now);
         changes.extend(left.as_ref().map(Duty::noted));
         self.inner.store.commit(changes).await?;

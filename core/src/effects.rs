@@ -18,6 +18,7 @@ use crate::enrolment;
 use crate::hook::{Found, Hook, HookAnswer, HookCall, HookError, HookErrorKind, HookRun, MonitorInRequest};
 use crate::inner::Inner;
 use crate::last_words;
+use crate::over;
 use crate::record::Record;
 use crate::requests;
 use crate::state::{Effect, Event, Mode};
@@ -259,6 +260,13 @@ impl Driver {
                     return;
                 }
             };
+            if cancel.is_cancelled() {
+                // What was laid out meanwhile is of no use to a session that is over before anything was submitted.
+                if inner.sessions.get(&record.id).is_none() {
+                    over::cut_down(&inner, &record.id).await;
+                }
+                return;
+            }
             let id = Some(record.id.clone());
             let (progress, told) = watch::channel(String::new());
             let relay = tokio::spawn(relay(told, mail.clone()));
@@ -302,6 +310,7 @@ impl Driver {
             {
                 // Purged meanwhile: its monitor will bring it back if it starts.
                 warn!(job = submitted.job_id, "a purged session's job was submitted");
+                over::look(&inner, &record.id).await;
             }
         });
     }

@@ -18,6 +18,7 @@ use sha2::Digest as _;
 use wharf_protocol::monitor::{Enrolled, Enrolment, LinkClaim, PROTOCOL};
 use wharf_protocol::signed::{self, KeyPin, Purpose};
 
+use crate::files::Spent;
 use crate::inner::Inner;
 use crate::launcher::{Launcher, Refusal};
 use crate::record::Record;
@@ -62,7 +63,8 @@ impl Launcher {
         });
         let later = |why: String| Refusal::Later(Duration::from_secs(5), why);
         let bootstrap = match spent.await {
-            Ok(Ok(Some(bootstrap))) => bootstrap,
+            Ok(Ok(Some(Spent::On(bootstrap)))) => *bootstrap,
+            Ok(Ok(Some(Spent::Over))) => return Err(Refusal::Over("the session is over".to_owned())),
             Ok(Ok(None)) => return Err(Refusal::Unauthorized),
             Ok(Err(error)) => return Err(later(error.to_string())),
             Err(_) => return Err(later("the enrolment broke off".to_owned())),

@@ -9,7 +9,8 @@
 //! logs/ID/            0700   what an ended session had printed
 //! ```
 //!
-//! A directory outlives the session's end and a purge: whoever comes late has to be told to end, or comes back.
+//! A directory outlives the session's end and a purge: whoever comes late has to be told to end, or comes back. Of a session
+//! that is over the bootstrap file says that and nothing else; see `over`.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use wharf_protocol::SessionId;
 use wharf_protocol::api::LogStream;
 use wharf_protocol::monitor::Bootstrap;
+use wharf_protocol::over::Over;
 
 /// The launcher's files below its data directory.
 #[derive(Debug, Clone)]
@@ -37,6 +39,15 @@ struct OneUse {
     hash: String,
     /// Of the monitor that has spent it: asked again, it gets the same answer.
     nonce: Option<String>,
+}
+
+/// What a monitor gets for its secret.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Spent {
+    /// All it needs.
+    On(Box<Bootstrap>),
+    /// The word that its session is over.
+    Over,
 }
 
 /// A whole file or none: written beside, then named. `durable` also survives a crash of the host.
@@ -117,7 +128,7 @@ impl Files {
     ///
     /// # Errors
     /// The file system's: nothing is given then.
-    pub(crate) fn enrol(&self, id: &SessionId, hash: &str, nonce: &str) -> io::Result<Option<Bootstrap>> {
+    pub(crate) fn enrol(&self, id: &SessionId, hash: &str, nonce: &str) -> io::Result<Option<Spent>> {
         let _alone = self.spending.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.session(id).join("enrolment");
         let text = match fs::read(&path) {
@@ -133,7 +144,10 @@ impl Files {
             write(&path, 0o600, &serde_json::to_vec(&kept).map_err(io::Error::other)?, true)?;
         }
         let text = fs::read(self.bootstrap(id))?;
-        serde_json::from_slice(&text).map(Some).map_err(io::Error::other)
+        if Over::is(&text) {
+            return Ok(Some(Spent::Over));
+        }
+        serde_json::from_slice(&text).map(|whole| Some(Spent::On(whole))).map_err(io::Error::other)
     }
 
     /// Writes the launcher's present addresses for every session that has a directory.
@@ -166,6 +180,42 @@ impl Files {
                 old.then(|| entry.file_name().to_str()?.parse().ok()).flatten()
             })
             .collect()
+    }
+
+    /// Leaves nothing in the bootstrap file but the word that the session is over.
+    pub(crate) fn end_session(&self, id: &SessionId) -> io::Result<()> {
+        let path = self.bootstrap(id);
+        match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Ok(text) if Over::is(&text) => return Ok(()),
+            _ => {}
+        }
+        write(&path, 0o644, &serde_json::to_vec(&Over::of(id)).map_err(io::Error::other)?, true)?;
+        fs::File::open(self.session(id).join("mount"))?.sync_all()
+    }
+
+    /// Sessions whose bootstrap file does not say that they are over.
+    pub(crate) fn open_sessions(&self) -> Vec<SessionId> {
+        let Ok(entries) = fs::read_dir(self.data.join("sessions")) else { return Vec::new() };
+        entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|id| fs::read(self.bootstrap(id)).is_ok_and(|text| !Over::is(&text)))
+            .collect()
+    }
+
+    /// Removes what a job and its monitor have printed into the session's directory.
+    pub(crate) fn remove_words(&self, id: &SessionId) -> io::Result<()> {
+        let entries = match fs::read_dir(self.session(id)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_type()?.is_file() && entry.file_name() != "enrolment" {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes a session's directory.

@@ -230,6 +230,7 @@ impl Launcher {
         }
         tokio::spawn(crate::telling::take_up(Arc::clone(&inner)));
         tokio::spawn(crate::leftover::take_up(Arc::clone(&inner)));
+        tokio::spawn(crate::over::take_up(Arc::clone(&inner)));
         tokio::spawn(crate::poller::run(Arc::clone(&inner), asked));
         for backend in &inner.backends {
             tokio::spawn(crate::listening::run(Arc::clone(&inner), Arc::clone(backend)));

@@ -34,6 +34,7 @@ pub mod link;
 mod listening;
 #[cfg(all(test, feature = "testing"))]
 mod model;
+mod over;
 pub mod params;
 mod placing;
 mod poller;

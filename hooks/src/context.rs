@@ -70,6 +70,8 @@ pub(crate) struct Context {
     pub(crate) traces: CallTraces,
     pub(crate) module: Option<Arc<dyn HostModule>>,
     pub(crate) secret_params: Vec<String>,
+    /// The program of the request's monitor, where it has one.
+    pub(crate) monitor: Option<String>,
     /// Only in a rehearsal: what stands between the call and the world.
     pub(crate) stage: Option<Arc<dyn Stage>>,
     pub(crate) blot: Mutex<Blot>,

@@ -291,6 +291,7 @@ impl Hooks {
             blot.add(secret);
         }
         let settings = Arc::clone(&self.inner.settings);
+        let monitor = call.request.pointer("/monitor/argv/0").and_then(Value::as_str).map(str::to_owned);
         let context = Context {
             mark: format!("{}:{}", settings.instance, call.trace),
             module: self.module(&version, &call.request),
@@ -306,6 +307,7 @@ impl Hooks {
             progress: call.progress,
             traces,
             secret_params: call.secret_params,
+            monitor,
             stage,
             blot: Mutex::new(blot),
             record: Mutex::default(),

@@ -283,7 +283,11 @@ impl HostModule for Fake {
             HostFunction { name: "echo", writes: false, doc: "Gives back what it got." },
             HostFunction { name: "refuse", writes: true, doc: "Refuses." },
             HostFunction { name: "hang", writes: true, doc: "Hangs." },
+            HostFunction { name: "start", writes: true, doc: "Gives back what it would start." },
         ]
+    }
+    fn program<'a>(&self, function: &str, arguments: &'a Value) -> Option<&'a str> {
+        (function == "start").then(|| arguments.pointer("/argv/0")?.as_str()).flatten()
     }
     async fn call(
         &self,
@@ -292,6 +296,7 @@ impl HostModule for Fake {
         context: &HostContext,
     ) -> Result<Value, HostError> {
         match function {
+            "start" => Ok(arguments),
             "echo" => Ok(json!({"got": arguments, "mark": context.mark, "env": context.env})),
             "hang" => {
                 context.cancel.cancelled().await;
@@ -324,6 +329,71 @@ async fn the_backends_module_is_a_table_of_functions() {
     let mut hang = call("t", Hook::Find, json!({}));
     hang.deadline = Duration::from_millis(200);
     assert_eq!(hooks.call(hang).await.outcome.expect_err("late").kind, HookErrorKind::Timeout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_gets_secrets_only_where_nobody_sees_them() {
+    let mut bench = Bench::new();
+    bench.backends.push(Arc::new(Fake));
+    let file = bench.root.path().join("api");
+    std::fs::write(&file, "from-the-file").unwrap();
+    bench.lua(
+        "t",
+        &format!("[secrets.api]\nfile = \"{}\"\n", file.display()),
+        r#"
+    function M.logs(req)
+      local pin, api = req.session.params.pin, host.secret("api")
+      local function refused(options, member)
+        local ok, why = pcall(shell.echo, options)
+        assert(not ok, member)
+        local words = "a secret in " .. member .. " could be seen by everybody: use env or stdin"
+        assert(tostring(why):find(words, 1, true), tostring(why))
+      end
+      refused({ argv = { "sbatch", pin } }, "argv")
+      refused({ partition = api }, "partition")
+      refused({ options = { "--comment", api } }, "options")
+      refused({ labels = { stdin = pin } }, "labels")
+      refused({ labels = { env = { A = pin } } }, "labels")
+      refused({ env = { A = { pin } } }, "env")
+      refused({ env = pin }, "env")
+      local got = shell.echo{ env = { PIN = pin }, stdin = api, script = pin, monitor = { env = { A = api } } }.got
+      assert(got.env.PIN == "hunter2-canary" and got.script == "hunter2-canary")
+      assert(got.stdin == "from-the-file" and got.monitor.env.A == "from-the-file")
+      return { text = "handed on" }
+    end"#,
+    );
+    let hooks = bench.hooks();
+    let mut call = call("t", Hook::Logs, json!({"session": {"params": {"pin": "hunter2-canary"}}}));
+    call.secret_params = vec!["pin".to_owned()];
+    let run = hooks.call(call).await;
+    assert_eq!(run.outcome, Ok(HookAnswer::Logs(Logs::Text("handed on".to_owned()))), "{}", run.trace.log);
+    let shown = format!("{:?}", run.trace);
+    assert!(!shown.contains("hunter2") && !shown.contains("from-the-file"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_starts_the_requests_monitor_or_a_listed_command_and_nothing_else() {
+    let mut bench = Bench::new();
+    bench.backends.push(Arc::new(Fake));
+    bench.lua(
+        "t",
+        "[hooks]\ncommands = { touch = \"/usr/bin/touch\" }\n",
+        r#"
+    function M.submit(req)
+      for _, program in ipairs { "/bin/sh", "touch", "wharf-monitor", "" } do
+        local ok, why = pcall(shell.start, { argv = { program, "run" } })
+        assert(not ok and tostring(why):find("neither the request's monitor", 1, true), tostring(why))
+      end
+      local first = shell.start{ argv = req.monitor.argv }.argv[1]
+      local second = shell.start{ argv = { "/usr/bin/touch" } }.argv[1]
+      assert(first == "/wharf/wharf-monitor" and second == "/usr/bin/touch")
+      return { job_id = "started" }
+    end"#,
+    );
+    let hooks = bench.hooks();
+    let request = json!({"monitor": {"argv": ["/wharf/wharf-monitor", "run"]}});
+    let HookAnswer::Submit(submitted) = answer(&hooks, "t", Hook::Submit, request).await else { panic!() };
+    assert_eq!(submitted.job_id, "started");
 }
 
 #[tokio::test(flavor = "multi_thread")]

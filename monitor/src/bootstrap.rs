@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use wharf_protocol::monitor::{Bootstrap, PROTOCOL};
+use wharf_protocol::over::Over;
 
 /// Largest file that is read.
 const MAX: u64 = 4 << 20;
@@ -16,6 +17,9 @@ pub(crate) fn read(path: &Path) -> io::Result<Bootstrap> {
         return Err(told(io::Error::other("too large for a bootstrap file")));
     }
     let text = std::fs::read(path).map_err(told)?;
+    if Over::is(&text) {
+        return Err(told(io::Error::other("the session is over: nothing is run")));
+    }
     let bootstrap: Bootstrap = serde_json::from_slice(&text).map_err(|error| told(error.into()))?;
     if bootstrap.version != PROTOCOL {
         let why = format!(

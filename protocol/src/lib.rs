@@ -13,6 +13,7 @@ pub mod cgroup;
 pub mod error;
 pub mod id;
 pub mod monitor;
+pub mod over;
 pub mod process;
 pub mod session;
 pub mod signed;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use wharf_tests::processes::Process;
 use wharf_tests::{Launcher, Probe, until};
 
 fn end_of(launcher: &Launcher, command: &[&str]) -> Value {
@@ -126,8 +127,46 @@ fn descendants_go_down_with_the_command() {
 #[test]
 fn a_monitor_that_was_killed_leaves_nothing_behind_in_its_cgroup() {
     let launcher = Launcher::start();
+    for template in ["shell", "shell-exec"] {
+        let (id, inside) = without_a_monitor(&launcher, template);
+        let ended = launcher.await_ended(&id, Duration::from_secs(60));
+        assert_eq!(ended["end"]["cause"], "vanished", "{template}: {ended}");
+        await_dead(&inside);
+        await_no_cgroup(&id);
+    }
+}
+
+#[test]
+fn what_a_killed_monitor_left_is_gone_when_a_terminate_says_so() {
+    let launcher = Launcher::start();
+    let (id, inside) = without_a_monitor(&launcher, "shell-exec");
+    launcher.cli(&["terminate", &id]).exits(0);
+    await_dead(&inside);
+    await_no_cgroup(&id);
+    // The hook's own word, which the launcher asks for where its status cannot tell that the monitor is gone.
+    for mode in ["stop", "kill"] {
+        let (id, inside) = without_a_monitor(&launcher, "shell-exec");
+        let job = launcher.session(&id)["job"]["id"].clone();
+        let hook = concat!(env!("CARGO_MANIFEST_DIR"), "/../templates/shell-exec/hooks/terminate");
+        let mut asked = std::process::Command::new(hook)
+            .env("WHARF_SESSION_ID", &id)
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .expect("it can be executed");
+        let request = json!({"api": 1, "hook": "terminate", "request": {"job_id": job, "mode": mode}});
+        let mut input = asked.stdin.take().expect("its input");
+        std::io::Write::write_all(&mut input, request.to_string().as_bytes()).expect("it reads");
+        drop(input);
+        assert!(asked.wait().expect("it ends").success());
+        assert!(inside.iter().all(|process| !process.is_alive()), "{mode}: {inside:?}");
+        assert!(cgroups(&id).is_empty());
+    }
+}
+
+/// A session whose monitor was killed, and its processes, which only a kill ends.
+fn without_a_monitor(launcher: &Launcher, template: &str) -> (String, Vec<Process>) {
     let script = "setsid setsid sleep 1000 & trap '' TERM HUP; while :; do sleep 1000; done";
-    let id = launcher.run_session("shell", &["sh", "-c", script]);
+    let id = launcher.run_session(template, &["sh", "-c", script]);
     let monitor = launcher.monitor(&id);
     let cgroup = std::fs::read_to_string(format!("/proc/{}/cgroup", monitor.pid)).expect("its cgroup");
     assert!(cgroup.contains(&format!("/wharf-{id}\n")), "no cgroup of its own: {cgroup}");
@@ -136,13 +175,14 @@ fn a_monitor_that_was_killed_leaves_nothing_behind_in_its_cgroup() {
         if inside.len() >= 3 { Probe::Ready(inside) } else { Probe::NotYet(format!("{inside:?}")) }
     });
     monitor.signal(Signal::KILL);
-    let ended = launcher.await_ended(&id, Duration::from_secs(60));
-    assert_eq!(ended["end"]["cause"], "vanished", "{ended}");
+    (id, inside)
+}
+
+fn await_dead(inside: &[Process]) {
     until("all are gone", WITHIN, || {
         let left: Vec<_> = inside.iter().filter(|process| process.is_alive()).collect();
         if left.is_empty() { Probe::Ready(()) } else { Probe::NotYet(format!("{left:?}")) }
     });
-    await_no_cgroup(&id);
 }
 
 #[test]

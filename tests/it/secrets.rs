@@ -152,3 +152,122 @@ fn what_the_launcher_was_started_with_reaches_no_session() {
         assert!(seen["stdout"].as_str().is_some_and(|text| text.contains("HOME=") && text.contains("PATH=")));
     }
 }
+
+/// Whether anything below the session's directory holds the canary.
+fn holds(launcher: &Launcher, id: &str, canary: &str) -> bool {
+    fn look(place: &Path, canary: &[u8]) -> bool {
+        if place.is_dir() {
+            return std::fs::read_dir(place)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .any(|entry| look(&entry.path(), canary));
+        }
+        std::fs::read(place).is_ok_and(|text| text.windows(canary.len()).any(|part| part == canary))
+    }
+    look(&launcher.data().join("sessions").join(id), canary.as_bytes())
+}
+
+#[test]
+fn of_a_session_that_is_over_no_value_stays_where_monitors_read() {
+    const CANARY: &str = "hunter2zz";
+    let mut launcher = Launcher::with(&Template::queueing("queue"));
+    let start = |template: &str, script: &str| {
+        let body = json!({"template": template, "command": ["sh", "-c", script], "env": {"MYPASS": CANARY}});
+        launcher.start_session(&body)
+    };
+    let within = std::time::Duration::from_secs(20);
+    let gone = |launcher: &Launcher, id: &str| {
+        wharf_tests::until("the session's values are gone", within, || {
+            wharf_tests::Probe::when(!holds(launcher, id, CANARY), (), || id.to_owned())
+        });
+    };
+    let purge = |launcher: &Launcher, id: &str| {
+        assert_eq!(launcher.http().post(&format!("/sessions/{id}/purge"), &json!({})).status, 204);
+    };
+    // An end alone is enough, and a late job runs nothing.
+    let ended = start("queue", "touch ran-late");
+    let (monitor, bootstrap) = launcher.queued(&ended);
+    assert!(holds(&launcher, &ended, CANARY), "its job needs them");
+    let whole = std::fs::read(&bootstrap).expect("the bootstrap file");
+    launcher.http().post(&format!("/sessions/{ended}/terminate"), &json!({})).expect(200);
+    gone(&launcher, &ended);
+    let status = launcher.spawn_monitor(&monitor, &bootstrap).wait().expect("it ends");
+    assert!(!status.success(), "{status}");
+    assert!(!launcher.home().path().join("ran-late").exists());
+    // One that ran: an end record, then no record.
+    let ran = start("shell", "exit 0");
+    launcher.await_ended(&ran, within);
+    purge(&launcher, &ran);
+    assert!(!holds(&launcher, &ran, CANARY), "found after a purge");
+    // One whose monitor does not answer: it has read its file, and comes back without it.
+    let lost = start("shell", "sleep 1000");
+    launcher.await_connected(&lost);
+    let process = launcher.monitor(&lost);
+    process.signal(rustix::process::Signal::STOP);
+    purge(&launcher, &lost);
+    assert!(!holds(&launcher, &lost, CANARY), "found after a purge");
+    process.signal(rustix::process::Signal::CONT);
+    launcher.await_reappeared(&lost, within);
+    launcher.terminate(&lost, "10s");
+    // One whose job may still start keeps them: it comes back as it was.
+    let waiting = start("queue", "sleep 1000");
+    launcher.queued(&waiting);
+    purge(&launcher, &waiting);
+    assert!(holds(&launcher, &waiting, CANARY));
+    // What a launcher from before has left of those that are over is found at the start.
+    std::fs::write(&bootstrap, whole).expect("our own file");
+    launcher.kill9();
+    launcher.restart();
+    gone(&launcher, &ended);
+    assert!(holds(&launcher, &waiting, CANARY), "it may still come back");
+    launcher.start_queued(&waiting);
+    launcher.await_reappeared(&waiting, within);
+    launcher.terminate(&waiting, "10s");
+    gone(&launcher, &waiting);
+}
+
+#[test]
+fn lua_puts_no_secret_into_a_command_line_and_spawns_nothing_but_the_monitor() {
+    let lua = r#"return { submit = function(req)
+      local how, pin = req.session.params.how, req.session.params.pin
+      local argv, env = { table.unpack(req.monitor.argv) }, { PIN = pin }
+      if how == "argv" then argv[3] = pin end
+      if how == "program" then argv[1] = "/usr/bin/env" end
+      return shell.spawn { argv = argv, env = env, dir = req.monitor.dir, tag = req.session.id }
+    end, find = function(req)
+      local out = {}
+      for _, session in ipairs(req.sessions) do out[session.id] = false end
+      return out
+    end, terminate = function(req) return {} end }"#;
+    let toml = "[command]\ndefault = [\"sh\", \"-c\", \"test \\\"$PIN\\\" = canary-pin-7wd1\"]\ntty = false\n\
+        [params.how]\ntype = \"string\"\ndefault = \"env\"\n[params.pin]\ntype = \"string\"\nsecret = true\n";
+    let launcher = Launcher::with(&Template::new("spawns").toml(toml).file("hooks.lua", lua));
+    let within = std::time::Duration::from_secs(20);
+    let trace = |id: &str| {
+        let history = launcher.http().get(&format!("/sessions/{id}/history")).expect(200);
+        let entries = history.as_array().or_else(|| history["items"].as_array()).expect("entries");
+        let trace = entries.iter().find_map(|entry| entry["trace_id"].as_str()).expect("a trace");
+        launcher.http().get(&format!("/traces/{trace}")).expect(200).to_string()
+    };
+    let end = |how: &str| {
+        let params = json!({"how": how, "pin": "canary-pin-7wd1"});
+        let id = launcher.start_session(&json!({"template": "spawns", "params": params}));
+        (launcher.await_ended(&id, within)["end"].clone(), id)
+    };
+    let (handed_on, id) = end("env");
+    assert_eq!(handed_on["exit_code"], 0, "{handed_on} {}", trace(&id));
+    for (how, words) in [
+        ("argv", "a secret in argv could be seen by everybody: use env or stdin"),
+        (
+            "program",
+            "shell.spawn: `/usr/bin/env` is neither the request's monitor nor a path of [hooks] commands",
+        ),
+    ] {
+        let (refused, id) = end(how);
+        assert_eq!(refused["cause"], "submit_failed", "{how}: {refused}");
+        let trace = trace(&id);
+        assert!(trace.contains(words), "{how}: {trace}");
+        assert!(!trace.contains("canary-pin"), "{how}: {trace}");
+    }
+}

@@ -88,6 +88,10 @@ impl HostModule for Shell {
         FUNCTIONS
     }
 
+    fn program<'a>(&self, function: &str, arguments: &'a Value) -> Option<&'a str> {
+        (function == "spawn").then(|| arguments.pointer("/argv/0")?.as_str()).flatten()
+    }
+
     async fn call(
         &self,
         function: &str,

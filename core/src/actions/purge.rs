@@ -11,6 +11,7 @@ use crate::changes::purge_changes;
 use crate::driver::{Command, Purged};
 use crate::last_words;
 use crate::launcher::Launcher;
+use crate::over;
 use crate::record::Stage;
 use crate::registry::{Handle, View};
 use crate::state::{BACK_AFTER_BOOT, Edit};
@@ -31,6 +32,7 @@ impl Launcher {
                 Target::Ended(record) => {
                     let changes = purge_changes(&record, inner.clock.now());
                     inner.store.commit(changes).await.map_err(|error| from_store(&error))?;
+                    over::cut_down(inner, id).await;
                     inner.feed.publish(id, None);
                     self.forget_logs(id);
                     return Ok(());
@@ -99,7 +101,7 @@ impl Launcher {
         tokio::spawn(async move {
             last_words::kept(&inner, &id).await;
             let remove = move || {
-                if let Err(error) = inner.data.remove_logs(&id) {
+                if let Err(error) = inner.data.remove_logs(&id).and_then(|()| inner.data.remove_words(&id)) {
                     tracing::warn!(%id, %error, "logs of a purged session cannot be removed");
                 }
             };

@@ -21,7 +21,7 @@ fn the_first_monitor_spends_a_secret_and_only_it_is_answered_again() {
     files.write_enrolment(&id, "hash".to_owned()).unwrap();
     assert_eq!(files.enrol(&id, "other", "one").unwrap(), None, "a guess");
     let got = files.enrol(&id, "hash", "one").unwrap();
-    assert_eq!(got, Some(bootstrap(&id)));
+    assert_eq!(got, Some(Spent::On(Box::new(bootstrap(&id)))));
     assert_eq!(files.enrol(&id, "hash", "two").unwrap(), None, "a second monitor");
     // The launcher died before its answer arrived, and another one has started.
     let files = Files::new(dir.path());
@@ -49,4 +49,29 @@ fn of_many_that_come_together_one_is_answered() {
         all.into_iter().filter_map(|one| one.join().unwrap()).count()
     });
     assert_eq!(answered, 1);
+}
+
+#[test]
+fn of_a_session_that_is_over_only_that_word_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = Files::new(dir.path());
+    let (id, other) = (record(1).id, record(2).id);
+    files.end_session(&id).unwrap();
+    assert!(!files.session(&id).exists(), "nothing is made for one that has no directory");
+    files.write_session(&id, &bootstrap(&id), &["http://a".to_owned()]).unwrap();
+    files.write_session(&other, &bootstrap(&other), &[]).unwrap();
+    files.write_enrolment(&id, "hash".to_owned()).unwrap();
+    fs::write(files.session(&id).join("job.log"), "printed").unwrap();
+    files.end_session(&id).unwrap();
+    let left = fs::read(files.bootstrap(&id)).unwrap();
+    assert!(Over::is(&left) && left.len() < 100, "{}", String::from_utf8_lossy(&left));
+    assert!(serde_json::from_slice::<Bootstrap>(&left).is_err(), "an older monitor cannot run it");
+    assert_eq!(files.open_sessions(), [other]);
+    // Whoever still runs finds the launcher, and whoever comes late is told.
+    assert_eq!(fs::read_to_string(files.session(&id).join("mount/addresses")).unwrap(), "http://a\n");
+    assert_eq!(files.enrol(&id, "other", "one").unwrap(), None, "a guess learns nothing");
+    assert_eq!(files.enrol(&id, "hash", "one").unwrap(), Some(Spent::Over));
+    files.remove_words(&id).unwrap();
+    assert!(!files.session(&id).join("job.log").exists());
+    assert_eq!(files.enrol(&id, "hash", "one").unwrap(), Some(Spent::Over));
 }

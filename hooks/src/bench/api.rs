@@ -79,7 +79,7 @@ pub const API: &[ApiItem] = &[
         "secret",
         &[("name", "string")],
         "wharf.Secret",
-        "The content of `[secrets.NAME] file`, opaque: usable as `env` or `stdin` only.",
+        "The content of `[secrets.NAME] file`, opaque: usable as `env` or `stdin` only, with functions of a backend as `script` too.",
     ),
     item("json", "encode", &[("value", "any")], "string", "A value as JSON."),
     item("json", "decode", &[("text", "string")], "any", "JSON as a value."),
@@ -142,7 +142,7 @@ pub const API: &[ApiItem] = &[
         "spawn",
         &[("options", "{argv: string[], env?: table<string, string>, dir: string, tag: string}")],
         "{job_id: string}",
-        "Starts a monitor in the background; what runs already for that tag is the answer.",
+        "Starts the request's monitor, or a path of `[hooks] commands`, in the background; what runs already for that tag is the answer.",
     ),
     item(
         "shell",

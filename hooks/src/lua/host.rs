@@ -18,7 +18,7 @@ use super::Bytecode;
 use super::command::{self, duration};
 use super::fault::{Failed, failed, mistake};
 use super::render;
-use super::value::{Into, Out, Secret};
+use super::value::{Into, Out, Secret, Secrets};
 use super::waiting::{Waits, waiting};
 use crate::context::Context;
 use crate::exec;
@@ -171,7 +171,7 @@ impl Host {
 fn shown(value: &Lv) -> String {
     match value {
         Lv::String(text) => text.to_string_lossy(),
-        Lv::Table(_) => Out { secrets: false, max: LOG_LINE }
+        Lv::Table(_) => Out { secrets: Secrets::Never, max: LOG_LINE }
             .json(value)
             .map_or_else(|error| error.to_string(), |value| value.to_string()),
         other => other.to_string().unwrap_or_else(|_| other.type_name().to_owned()),
@@ -286,7 +286,7 @@ pub(crate) fn modules(lua: &Lua, shared: &Host) -> mlua::Result<Vec<(&'static st
 pub(crate) fn render_function(lua: &Lua, state: Host, level: Option<usize>) -> mlua::Result<Function> {
     lua.create_function(move |_, (file, vars): (String, Option<Table>)| {
         let vars = match vars {
-            Some(vars) => Out { secrets: false, max: 4 << 20 }.json(&Lv::Table(vars))?,
+            Some(vars) => Out { secrets: Secrets::Never, max: 4 << 20 }.json(&Lv::Table(vars))?,
             None => Value::Object(serde_json::Map::new()),
         };
         let work = state.work()?;
@@ -411,7 +411,7 @@ async fn cache(lua: Lua, state: Host, (key, time, make): (String, Lv, Function))
         }
     }
     let value = make.call_async::<Lv>(()).await?;
-    let text = Out { secrets: false, max: CACHED_MAX }.json(&value)?.to_string();
+    let text = Out { secrets: Secrets::Never, max: CACHED_MAX }.json(&value)?.to_string();
     let mut kept = call.cache.lock().unwrap_or_else(PoisonError::into_inner);
     let now = Instant::now();
     kept.retain(|known, (until, _)| *until > now && *known != key);

@@ -14,7 +14,8 @@ use wharf_core::hook::{Hook, HookErrorKind};
 
 use super::fault::{Failed, failed, host, mistake};
 use super::host::Host;
-use super::value::{Into, Out};
+use super::value::{Into, Out, Secrets};
+use crate::context::Context;
 use crate::exec;
 use crate::exec::child::Ended;
 use crate::stage::{Reply, Step};
@@ -33,13 +34,16 @@ pub(super) async fn call(
         return Err(mistake(format!("{name} cannot be used in `validate`: it is pure")));
     }
     let arguments = match arguments {
-        Some(table) => Out { secrets: true, max: 4 << 20 }.json(&Lv::Table(table))?,
+        Some(table) => Out { secrets: Secrets::Unseen, max: 4 << 20 }.json(&Lv::Table(table))?,
         None => Value::Object(serde_json::Map::new()),
     };
     let arguments = match arguments {
         Value::Array(list) if list.is_empty() => Value::Object(serde_json::Map::new()),
         other => other,
     };
+    if let Some(program) = module.program(function.name, &arguments) {
+        check_program(&context, &name, program)?;
+    }
     let argv = vec![name.clone(), arguments.to_string()];
     let effect = if function.writes { "write" } else { "read" };
     let step = Step { argv: argv.clone(), effect: effect.to_owned(), ..Step::default() };
@@ -91,6 +95,18 @@ pub(super) async fn call(
     }
     context.traced(exec::traced(argv, effect, started.elapsed(), &ended));
     Into::PLAIN.lua(&lua, &answered.map_err(host)?)
+}
+
+/// Scripts choose among the commands of their template, whoever starts them.
+fn check_program(context: &Context, name: &str, program: &str) -> mlua::Result<()> {
+    // By its path: what a bare name means depends on variables that a script may give.
+    let mut listed = context.version.run.commands.values().flatten();
+    if context.monitor.as_deref() == Some(program) || listed.any(|path| path == program) {
+        return Ok(());
+    }
+    let program = program.escape_debug();
+    let why = "is neither the request's monitor nor a path of [hooks] commands";
+    Err(failed(HookErrorKind::Misconfigured, format!("{name}: `{program}` {why}")))
 }
 
 /// What a rehearsal says instead of a module.

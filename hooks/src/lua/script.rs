@@ -12,7 +12,7 @@ use wharf_core::hook::{Hook, HookErrorKind};
 
 use super::fault::{failed, mistake};
 use super::host::{self, Host};
-use super::value::{Into, Out};
+use super::value::{Into, Out, Secrets};
 use crate::exec;
 use crate::load::place;
 
@@ -180,7 +180,7 @@ impl Scripts {
         let context = self.0.context("base")?;
         let Some(here) = self.0.work()?.levels.get(level) else { return Err(mistake("no such level")) };
         if let Some(file) = here.executables.get(&hook) {
-            let request = Out { secrets: true, max: 64 << 20 }.json(&request)?;
+            let request = Out { secrets: Secrets::Everywhere, max: 64 << 20 }.json(&request)?;
             let path = place(here, file, &context.settings.copies()).map_err(|error| {
                 failed(HookErrorKind::Internal, format!("{file} cannot be executed: {error}"))
             })?;
@@ -224,7 +224,7 @@ impl Scripts {
                 Err(mistake(format!("`{}` returned nothing", hook.as_str())))
             };
         }
-        Out { secrets: false, max: context.version.run.output }
+        Out { secrets: Secrets::Never, max: context.version.run.output }
             .json(&result)
             .map_err(|error| mistake(format!("the result of `{}`: {error}", hook.as_str())))
     }

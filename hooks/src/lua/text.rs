@@ -4,7 +4,7 @@ use mlua::{Lua, LuaSerdeExt as _, LuaString, Table, Value as Lv};
 use regex::RegexBuilder;
 
 use super::fault::mistake;
-use super::value::{Into, Out};
+use super::value::{Into, Out, Secrets};
 use super::vm::in_time;
 use crate::exec::document;
 
@@ -17,7 +17,7 @@ const TOML_MAX: usize = 512 << 10;
 /// Most bytes of a text that an expression reads: nothing can interrupt it.
 const SEARCHED_MAX: usize = 4 << 20;
 /// Everything as data, secrets refused.
-const DATA: Out = Out { secrets: false, max: TEXT_MAX };
+const DATA: Out = Out { secrets: Secrets::Never, max: TEXT_MAX };
 
 /// Adds the tables and functions.
 pub(crate) fn add(lua: &Lua, globals: &Table) -> mlua::Result<()> {

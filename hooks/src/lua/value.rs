@@ -88,11 +88,36 @@ impl Into<'_> {
     }
 }
 
+/// Where secrets may leave the VM in the clear; elsewhere they are a mistake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Secrets {
+    /// Nowhere.
+    Never,
+    /// In what a module's function hands on as environment, standard input or a script, so that none becomes a word of a
+    /// command line or a label.
+    Unseen,
+    /// Everywhere.
+    Everywhere,
+}
+
+impl Secrets {
+    fn may_stand_at(self, path: &[String]) -> bool {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        match self {
+            Self::Never => false,
+            Self::Unseen => {
+                matches!(path.as_slice(), ["stdin" | "script"] | ["env", _] | ["monitor", "env", _])
+            }
+            Self::Everywhere => true,
+        }
+    }
+}
+
 /// How values leave the VM.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Out {
-    /// Secrets are handed over in the clear; else they are a mistake.
-    pub(crate) secrets: bool,
+    /// Where secrets may be.
+    pub(crate) secrets: Secrets,
     /// Most bytes of texts in all.
     pub(crate) max: usize,
 }
@@ -128,7 +153,12 @@ impl Out {
             Lv::String(text) => Value::String(text.to_string_lossy()),
             Lv::Table(table) => self.table(table, path, room)?,
             Lv::UserData(data) => match data.borrow::<Secret>() {
-                Ok(secret) if self.secrets => Value::String(secret.0.clone()),
+                Ok(secret) if self.secrets.may_stand_at(path) => Value::String(secret.0.clone()),
+                Ok(_) if self.secrets == Secrets::Unseen => {
+                    let at = path.first().map_or("the arguments", String::as_str);
+                    let why = "could be seen by everybody: use env or stdin";
+                    return Err(mistake(format!("a secret in {at} {why}")));
+                }
                 Ok(_) => return Err(mistake(format!("{}: a secret cannot go here", place(path)))),
                 Err(_) => {
                     return Err(mistake(format!(
