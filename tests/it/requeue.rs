@@ -91,10 +91,9 @@ fn a_forgotten_job_of_a_connected_session_is_asked_about_less_and_less_often() {
     let gaps: Vec<u64> = later[before - 1..].windows(2).map(|two| (two[1] - two[0]) / 1_000_000).collect();
     assert!(gaps.windows(2).all(|two| two[1] > two[0] * 3 / 2), "milliseconds: {gaps:?}");
     // As soon as the answer matters, it is asked for.
-    for process in launcher.inside(&id) {
-        process.signal(Signal::KILL);
-    }
+    let inside = launcher.inside(&id);
     launcher.monitor(&id).signal(Signal::KILL);
+    inside.iter().for_each(|process| process.signal(Signal::KILL));
     let ended = launcher.await_ended(&id, Duration::from_secs(3));
     assert_eq!(ended["end"]["cause"], "vanished", "{ended}");
 }
@@ -110,10 +109,9 @@ fn the_next_incarnation_takes_the_session_over_after_the_first_is_gone() {
     say(&launcher, "state", "queued");
     say(&launcher, "restarts", "1");
     // The node fails: the monitor and what runs in it are gone without a word.
-    for process in launcher.inside(&id) {
-        process.signal(Signal::KILL);
-    }
+    let inside = launcher.inside(&id);
     first.signal(Signal::KILL);
+    inside.iter().for_each(|process| process.signal(Signal::KILL));
     until("the session is lost, or waits for its next life", Duration::from_secs(20), || {
         let session = launcher.session(&id);
         match session["state"].as_str() {
