@@ -225,12 +225,17 @@ fn order(host: &Host, options: &Table) -> mlua::Result<Order> {
 /// Seconds, or a text such as `"5s"`.
 pub(crate) fn duration(what: &str, value: &Lv) -> mlua::Result<Duration> {
     let read = match value {
-        Lv::Integer(seconds) => u64::try_from(*seconds).ok().map(Duration::from_secs),
-        Lv::Number(seconds) => Duration::try_from_secs_f64(*seconds).ok(),
-        Lv::String(text) => text.to_string_lossy().parse::<Dur>().ok().map(|dur| dur.0),
+        Lv::Integer(seconds) => {
+            u64::try_from(*seconds).ok().and_then(|seconds| Dur::secs(seconds).checked().ok())
+        }
+        Lv::Number(seconds) => Dur::from_secs_f64(*seconds).ok(),
+        Lv::String(text) => text.to_string_lossy().parse::<Dur>().ok(),
         _ => None,
     };
-    read.ok_or_else(|| mistake(format!("{what} has to be seconds or a duration such as \"5s\"")))
+    let read = read.map(|dur| dur.0);
+    read.ok_or_else(|| {
+        mistake(format!("{what} has to be seconds or a duration such as \"5s\", ten years at most"))
+    })
 }
 
 fn find(host: &Host, name: &str) -> mlua::Result<PathBuf> {

@@ -107,6 +107,16 @@ async fn a_cache_that_is_filled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn times_beyond_all_times() {
+    for seconds in ["1e300", "9e18", "2 ^ 62", "'9999y'"] {
+        let words = refused(&format!("host.cache('k', {seconds}, function() return 1 end)")).await;
+        assert!(words.contains("ten years"), "{words}");
+        let words = refused(&format!("host.sleep({seconds})")).await;
+        assert!(words.contains("ten years"), "{words}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn functions_that_wait_for_themselves() {
     let deep = "local n = 0 local function f() n = n + 1 return host.cache('k' .. n, 60, f) end ";
     let kinds = [HookErrorKind::Internal, HookErrorKind::Timeout];
