@@ -183,15 +183,20 @@ impl Files {
     }
 
     /// Leaves nothing in the bootstrap file but the word that the session is over.
+    ///
+    /// In its place, as many sessions may end together: what a reader could meet meanwhile is no bootstrap file either, and
+    /// what is lost with the host is done again at the next start.
     pub(crate) fn end_session(&self, id: &SessionId) -> io::Result<()> {
-        let path = self.bootstrap(id);
-        match fs::read(&path) {
+        let mut file = match fs::OpenOptions::new().write(true).open(self.bootstrap(id)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Ok(text) if Over::is(&text) => return Ok(()),
-            _ => {}
+            other => other?,
+        };
+        let word = serde_json::to_vec(&Over::of(id)).map_err(io::Error::other)?;
+        if file.metadata()?.len() != word.len() as u64 {
+            file.write_all(&word)?;
+            file.set_len(word.len() as u64)?;
         }
-        write(&path, 0o644, &serde_json::to_vec(&Over::of(id)).map_err(io::Error::other)?, true)?;
-        fs::File::open(self.session(id).join("mount"))?.sync_all()
+        Ok(())
     }
 
     /// Sessions whose bootstrap file does not say that they are over.

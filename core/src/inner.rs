@@ -132,6 +132,8 @@ pub(crate) struct Inner {
     pub(crate) catalog: Arc<dyn Catalog>,
     /// Held while somebody looks whether templates have changed.
     looking: Arc<tokio::sync::Mutex<()>>,
+    /// Whose files are cut down now: one after the other, as many sessions may end together and nobody waits for it.
+    pub(crate) cutting: tokio::sync::Mutex<()>,
     pub(crate) backends: Vec<Arc<dyn Backend>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) monitor: PathBuf,
@@ -184,6 +186,7 @@ impl Inner {
             groups_of: parts.groups_of,
             catalog: parts.catalog,
             looking: Arc::default(),
+            cutting: tokio::sync::Mutex::default(),
             backends: parts.backends,
             clock: parts.clock,
             monitor: parts.monitor,

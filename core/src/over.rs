@@ -37,6 +37,7 @@ pub(crate) fn is_spent(inner: &Inner, record: &Record) -> bool {
 
 /// Cuts it down.
 pub(crate) async fn cut_down(inner: &Arc<Inner>, id: &SessionId) {
+    let _one_at_a_time = inner.cutting.lock().await;
     let (inner, id) = (Arc::clone(inner), id.clone());
     let cut = move || {
         if let Err(error) = inner.data.end_session(&id) {
