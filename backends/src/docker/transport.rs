@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::BollardRequest;
 use bollard::errors::Error;
@@ -23,12 +23,15 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 
 use super::engine::{Address, Tls};
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);
+/// How long certificates are not read again.
+const TRUSTED: Duration = Duration::from_secs(10);
 /// Most bytes of an answer.
 const ANSWER: u64 = 32 << 20;
 /// Of what is told of an image: an image that says more about itself is not run.
@@ -91,7 +94,31 @@ pub(super) fn is_too_long(error: &Error) -> bool {
 #[derive(Debug)]
 pub(super) enum Transport {
     Unix(PathBuf),
-    Tcp(Authority, Option<Tls>),
+    Tcp(Authority, Option<Trust>),
+}
+
+/// Who we are to an engine over TLS, and whom we believe: read anew now and then, so that certificates can be renewed.
+#[derive(Debug)]
+pub(super) struct Trust {
+    files: Tls,
+    /// Kept for a while: with it a connection takes up the session of the one before.
+    read: Mutex<Option<(Instant, Arc<ClientConfig>)>>,
+}
+
+impl Trust {
+    async fn config(&self) -> io::Result<Arc<ClientConfig>> {
+        let mut kept = self.read.lock().await;
+        if let Some((at, config)) = &*kept
+            && at.elapsed() < TRUSTED
+        {
+            return Ok(Arc::clone(config));
+        }
+        let files = self.files.clone();
+        let config = tokio::task::spawn_blocking(move || trust(&files)).await;
+        let config = Arc::new(config.map_err(io::Error::other).flatten()?);
+        *kept = Some((Instant::now(), Arc::clone(&config)));
+        Ok(config)
+    }
 }
 
 impl Transport {
@@ -109,7 +136,8 @@ impl Transport {
         }
         let place = place.trim_end_matches('/');
         let authority = place.parse().map_err(|error: http::uri::InvalidUri| unreached(error))?;
-        Ok(Self::Tcp(authority, address.tls.clone()))
+        let trust = address.tls.clone().map(|files| Trust { files, read: Mutex::default() });
+        Ok(Self::Tcp(authority, trust))
     }
 
     /// Asks, and returns the answer's head; its body comes as it is read.
@@ -135,14 +163,12 @@ impl Transport {
         match self {
             Self::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
             Self::Tcp(authority, None) => Ok(Box::new(dial(authority, 2375).await?)),
-            Self::Tcp(authority, Some(tls)) => {
+            Self::Tcp(authority, Some(trust)) => {
+                let config = trust.config().await?;
                 let stream = dial(authority, 2376).await?;
                 let name = bare(authority.host()).to_owned();
                 let name = ServerName::try_from(name).map_err(io::Error::other)?;
-                let tls = tls.clone();
-                let config = tokio::task::spawn_blocking(move || trust(&tls)).await;
-                let config = config.map_err(io::Error::other).flatten()?;
-                Ok(Box::new(TlsConnector::from(Arc::new(config)).connect(name, stream).await?))
+                Ok(Box::new(TlsConnector::from(config).connect(name, stream).await?))
             }
         }
     }
@@ -160,7 +186,6 @@ fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
-/// Read anew for each connection, so that certificates can be renewed.
 fn trust(tls: &Tls) -> io::Result<ClientConfig> {
     let told = |path: &std::path::Path, error: &dyn std::fmt::Display| {
         io::Error::other(format!("the certificate file {}: {error}", path.display()))
