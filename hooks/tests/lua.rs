@@ -221,6 +221,16 @@ async fn texts_are_read_with_the_libraries() {
     assert_eq!(text(&bench, "", body, json!({})).await, "fine");
 }
 
+/// Its `logs` answers that, and neither a secret parameter nor a secret of a file stands in its trace.
+async fn keeps_secrets(bench: &Bench, answer: &str) {
+    let mut call = call("t", Hook::Logs, json!({"session": {"params": {"pin": "hunter2-canary"}}}));
+    call.secret_params = vec!["pin".to_owned()];
+    let run = bench.hooks().call(call).await;
+    assert_eq!(run.outcome, Ok(HookAnswer::Logs(Logs::Text(answer.to_owned()))), "{}", run.trace.log);
+    let shown = format!("{:?}", run.trace);
+    assert!(!shown.contains("hunter2") && !shown.contains("from-the-file"), "{shown}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_stay_opaque() {
     let bench = Bench::new();
@@ -242,13 +252,7 @@ async fn secrets_stay_opaque() {
       return { text = #r.stdout .. "" }
     end"#,
     );
-    let hooks = bench.hooks();
-    let mut call = call("t", Hook::Logs, json!({"session": {"params": {"pin": "hunter2-canary"}}}));
-    call.secret_params = vec!["pin".to_owned()];
-    let run = hooks.call(call).await;
-    assert_eq!(run.outcome, Ok(HookAnswer::Logs(Logs::Text("28".to_owned()))), "{}", run.trace.log);
-    let shown = format!("{:?}", run.trace);
-    assert!(!shown.contains("hunter2") && !shown.contains("from-the-file"), "{shown}");
+    keeps_secrets(&bench, "28").await;
 }
 
 #[derive(Debug)]
@@ -362,13 +366,7 @@ async fn a_module_gets_secrets_only_where_nobody_sees_them() {
       return { text = "handed on" }
     end"#,
     );
-    let hooks = bench.hooks();
-    let mut call = call("t", Hook::Logs, json!({"session": {"params": {"pin": "hunter2-canary"}}}));
-    call.secret_params = vec!["pin".to_owned()];
-    let run = hooks.call(call).await;
-    assert_eq!(run.outcome, Ok(HookAnswer::Logs(Logs::Text("handed on".to_owned()))), "{}", run.trace.log);
-    let shown = format!("{:?}", run.trace);
-    assert!(!shown.contains("hunter2") && !shown.contains("from-the-file"), "{shown}");
+    keeps_secrets(&bench, "handed on").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

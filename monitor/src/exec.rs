@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use wharf_link::{Frame, LinkReader, LinkStream};
 use wharf_protocol::monitor::StreamReply;
 use wharf_protocol::stream::{Channel, ClientControl, ExecStart, Exit, ServerControl};
@@ -251,6 +251,8 @@ impl Inputs {
     /// What the program does not take waits here, so that a signal behind it is heard, and that its client has gone.
     async fn run(mut self, mut reader: LinkReader) {
         let mut look = tokio::time::interval(LOOK);
+        // Looks that were not needed are not made up for.
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let first = self.waiting.pieces.front().cloned();
             let is_blocked = first.is_some();

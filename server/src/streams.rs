@@ -6,7 +6,7 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use wharf_core::Entry;
 use wharf_link::{Frame, LinkReader, LinkStream, LinkWriter};
 use wharf_protocol::api::Role;
@@ -272,6 +272,7 @@ async fn outward(
 ) -> Over {
     let patience = if kind.is_attach() { STALLED } else { SILENCE };
     let mut tick = tokio::time::interval_at(Instant::now() + UNREAD_PING, UNREAD_PING);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut pinged = Instant::now();
     let mut ended = false;
     loop {

@@ -43,12 +43,7 @@ impl Waits {
     }
 
     fn has_to_suspend(&self) -> bool {
-        let suspends =
-            self.beside.load(Ordering::Relaxed) > 0 || self.deep.load(Ordering::Relaxed) >= DEEPEST;
-        if suspends {
-            self.suspended.store(true, Ordering::Relaxed);
-        }
-        suspends
+        self.beside.load(Ordering::Relaxed) > 0 || self.deep.load(Ordering::Relaxed) >= DEEPEST
     }
 }
 
@@ -134,6 +129,7 @@ where
     let make = lua.create_function(move |lua, suspends: bool| {
         let (state, work) = (state.clone(), work.clone());
         if suspends {
+            state.waits().suspended.store(true, Ordering::Relaxed);
             return lua.create_async_function(work);
         }
         lua.create_function(move |lua, arguments: A| wait_for(&state, work(lua.clone(), arguments)))
