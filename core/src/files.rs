@@ -1,6 +1,7 @@
 //! Session directories: `DATA/sessions/ID/`, and what a monitor finds in them.
 //!
 //! ```text
+//! addresses           0644   where the launcher listens now; sessions have links to it
 //! sessions/ID/        0700   the launcher's and its hooks'
 //!   enrolment         0600   the hash of a one-use secret, and which monitor has spent it
 //!   mount/            0755   what a container gets to see
@@ -16,7 +17,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use wharf_protocol::SessionId;
@@ -30,6 +31,8 @@ pub(crate) struct Files {
     data: PathBuf,
     /// Two that come with the same secret come one after the other.
     spending: Arc<Mutex<()>>,
+    /// The lines of the common file of addresses.
+    common: Arc<OnceLock<String>>,
 }
 
 /// A one-use secret, as far as it is kept.
@@ -74,7 +77,7 @@ pub(crate) fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
 impl Files {
     /// Below that data directory.
     pub(crate) fn new(data: &Path) -> Self {
-        Self { data: data.to_owned(), spending: Arc::default() }
+        Self { data: data.to_owned(), spending: Arc::default(), common: Arc::default() }
     }
 
     /// The data directory itself.
@@ -106,8 +109,7 @@ impl Files {
         make_dir(&self.data.join("sessions"), 0o700)?;
         make_dir(&dir, 0o700)?;
         make_dir(&dir.join("mount"), 0o755)?;
-        // Written anew by every launcher that starts: nothing is lost with the host.
-        write(&dir.join("mount/addresses"), 0o644, lines(addresses).as_bytes(), false)?;
+        self.put_addresses(&dir.join("mount/addresses"), &lines(addresses))?;
         let text = serde_json::to_vec_pretty(bootstrap).map_err(io::Error::other)?;
         // Another user of the host cannot come by the directory above; one inside a container has to read it.
         write(&dir.join("mount/bootstrap.json"), 0o644, &text, true)
@@ -150,8 +152,34 @@ impl Files {
         serde_json::from_slice(&text).map(|whole| Some(Spent::On(whole))).map_err(io::Error::other)
     }
 
-    /// Writes the launcher's present addresses for every session that has a directory.
+    /// Puts a session's file of addresses in its place: a link to the common one, whose change is one file's; a file of
+    /// its own where that cannot be. Every launcher that starts does it anew: nothing is lost with the host.
+    fn put_addresses(&self, place: &Path, lines: &str) -> io::Result<()> {
+        if self.common.get().is_some_and(|common| common == lines) {
+            let common = self.data.join("addresses");
+            let draft = place.with_extension("new");
+            match fs::hard_link(&common, place) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    let _ = fs::remove_file(&draft);
+                    if fs::hard_link(&common, &draft).and_then(|()| fs::rename(&draft, place)).is_ok() {
+                        // It stays where both were the same file.
+                        let _ = fs::remove_file(&draft);
+                        return Ok(());
+                    }
+                }
+                // Too many links, or a file system without them.
+                Err(_) => {}
+            }
+        }
+        write(place, 0o644, lines.as_bytes(), false)
+    }
+
+    /// Writes the launcher's present addresses for every session that has a directory, and for those to come.
     pub(crate) fn write_addresses(&self, addresses: &[String]) -> io::Result<usize> {
+        let lines = lines(addresses);
+        write(&self.data.join("addresses"), 0o644, lines.as_bytes(), false)?;
+        let _ = self.common.set(lines.clone());
         let mut count = 0;
         let entries = match fs::read_dir(self.data.join("sessions")) {
             Ok(entries) => entries,
@@ -161,7 +189,7 @@ impl Files {
         for entry in entries.filter_map(Result::ok) {
             let mount = entry.path().join("mount");
             if mount.is_dir() {
-                write(&mount.join("addresses"), 0o644, lines(addresses).as_bytes(), false)?;
+                self.put_addresses(&mount.join("addresses"), &lines)?;
                 count += 1;
             }
         }

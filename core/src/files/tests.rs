@@ -75,3 +75,32 @@ fn of_a_session_that_is_over_only_that_word_stays() {
     assert!(!files.session(&id).join("job.log").exists());
     assert_eq!(files.enrol(&id, "hash", "one").unwrap(), Some(Spent::Over));
 }
+
+#[test]
+fn sessions_share_the_addresses_until_the_launcher_has_others() {
+    use std::os::unix::fs::MetadataExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let (one, other) = (record(1).id, record(2).id);
+    let place = |id: &SessionId| dir.path().join("sessions").join(id.as_str()).join("mount/addresses");
+    let inode = |id: &SessionId| fs::metadata(place(id)).unwrap().ino();
+    let told = |id: &SessionId| fs::read_to_string(place(id)).unwrap();
+    let first = ["unix:/one".to_owned()];
+    let files = Files::new(dir.path());
+    files.write_session(&one, &bootstrap(&one), &first).unwrap();
+    assert_eq!(files.write_addresses(&first).unwrap(), 1);
+    // Again for another attempt, too.
+    for id in [&one, &other, &other] {
+        files.write_session(id, &bootstrap(id), &first).unwrap();
+    }
+    assert_eq!((inode(&one), told(&one)), (inode(&other), "unix:/one\n".to_owned()));
+    // Who has it open keeps what it read; who opens it anew sees the new launcher's.
+    let second = ["unix:/two".to_owned()];
+    let files = Files::new(dir.path());
+    files.write_session(&one, &bootstrap(&one), &second).unwrap();
+    assert_eq!((told(&one), told(&other)), ("unix:/two\n".to_owned(), "unix:/one\n".to_owned()));
+    assert_eq!(files.write_addresses(&second).unwrap(), 2);
+    assert_eq!((told(&one), told(&other)), ("unix:/two\n".to_owned(), "unix:/two\n".to_owned()));
+    assert_eq!(inode(&one), inode(&other));
+    let left = fs::read_dir(place(&one).parent().unwrap()).unwrap().count();
+    assert_eq!(left, 2, "no drafts");
+}
