@@ -1,6 +1,6 @@
 //! The writer thread: batches that came together are committed together.
 //!
-//! A batch that is refused is rolled back to its own savepoint and spoils no other. Nobody is answered before the
+//! A batch that is refused is rolled back, to its own savepoint where there are others, and spoils none of them. Nobody is answered before the
 //! COMMIT: when that fails, all of the group hear it, also those that were refused because of another of the group.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -128,6 +128,14 @@ fn write(
     let failed = |error: rusqlite::Error| refuse(&error, path);
     let mut outcomes = Vec::with_capacity(batches.len());
     let mut transaction = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    if let [alone] = batches {
+        // The transaction is its savepoint: dropped, it is rolled back.
+        let outcome = alone.iter().try_for_each(|change| apply::change(&transaction, change, path));
+        if outcome.is_ok() {
+            transaction.commit().map_err(failed)?;
+        }
+        return Ok(vec![outcome]);
+    }
     for changes in batches {
         let savepoint = transaction.savepoint().map_err(failed)?;
         let outcome = changes.iter().try_for_each(|change| apply::change(&savepoint, change, path));
