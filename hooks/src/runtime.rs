@@ -164,7 +164,10 @@ impl Hooks {
         let about = About::of(&call, started);
         let refused = |kind, message: String| about.run(Err(HookError::new(kind, message)), None);
 
-        if !inner.shelf.is_near(&call.template) || inner.shelf.has_changed(&call.template) {
+        let shelf = &inner.shelf;
+        if !shelf.was_looked_at(&call.template)
+            && (!shelf.is_near(&call.template) || shelf.has_changed(&call.template))
+        {
             // A network may take long, and so may reading: not on a thread that serves others.
             let (hooks, name) = (self.clone(), call.template.clone());
             let read = tokio::task::spawn_blocking(move || hooks.inner.shelf.refresh(&name));

@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use wharf_core::template::Entry;
 use wharf_protocol::template::{Finding, Severity, TemplateState};
@@ -24,9 +25,14 @@ pub(crate) struct Shelf {
     reloading: Mutex<()>,
     /// Directories that could not be listed at the last reload: told once.
     unlisted: Mutex<BTreeSet<PathBuf>>,
+    /// When a start found nothing new, by name.
+    looked: Mutex<BTreeMap<String, Instant>>,
     /// All directories are on this host.
     near: bool,
 }
+
+/// How long the look of a start serves the hooks that it leads to.
+const LOOKED: Duration = Duration::from_millis(20);
 
 /// The origin of a template whose directory is not there any more.
 const GONE: &str = "gone";
@@ -71,6 +77,7 @@ impl Shelf {
             slots: RwLock::default(),
             reloading: Mutex::default(),
             unlisted: Mutex::default(),
+            looked: Mutex::default(),
         };
         shelf.reload();
         shelf
@@ -124,7 +131,21 @@ impl Shelf {
                     slots.get(level).is_some_and(|slot| slot.origin == origin(self.place(level).as_deref()))
                 })
         };
-        here && !self.has_changed(name)
+        let began = Instant::now();
+        let current = here && !self.has_changed(name);
+        if current {
+            self.looked().insert(name.to_owned(), began);
+        }
+        current
+    }
+
+    /// Whether a start has looked at that template a moment ago, and found nothing new.
+    pub(crate) fn was_looked_at(&self, name: &str) -> bool {
+        self.looked().get(name).is_some_and(|at| at.elapsed() < LOOKED)
+    }
+
+    fn looked(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The directory of a template: the first one wins; none for one that is built in or not there.

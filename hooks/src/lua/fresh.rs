@@ -13,7 +13,7 @@ use super::host::{self, Host, Work};
 use super::script::{self, Scripts};
 use super::text;
 use super::units;
-use super::vm::{self, Over};
+use super::vm::{self, Collecting, Over};
 
 /// One that no script has seen, sealed.
 pub(crate) struct Fresh {
@@ -21,14 +21,16 @@ pub(crate) struct Fresh {
     pub(crate) host: Host,
     /// For the scripts of the level that will be called.
     pub(crate) environment: Table,
+    /// Caps the scripts' memory.
+    pub(crate) collecting: Collecting,
     over: Over,
 }
 
 impl Fresh {
-    /// Makes one, with the default cap of memory.
+    /// Makes one; its memory is not capped yet.
     pub(crate) fn new() -> mlua::Result<Self> {
-        let (over, host) = (Over::default(), Host::default());
-        let lua = vm::new(&over)?;
+        let (over, collecting, host) = (Over::default(), Collecting::default(), Host::default());
+        let lua = vm::new(&over, &collecting)?;
         let globals = lua.globals();
         text::add(&lua, &globals)?;
         units::add(&lua, &globals)?;
@@ -43,13 +45,12 @@ impl Fresh {
         lua.set_named_registry_value(script::VISIBLE, visible)?;
         lua.sandbox(true)?;
         let environment = Scripts(host.clone()).environment(&lua, None)?;
-        Ok(Self { lua, host, environment, over })
+        Ok(Self { lua, host, environment, collecting, over })
     }
 
-    /// Says what it is for. The flag ends its scripts; the cap is in bytes.
-    pub(crate) fn bind(&self, work: Work, memory: usize, given_up: &Arc<AtomicBool>) -> mlua::Result<()> {
+    /// Says what it is for. The flag ends its scripts.
+    pub(crate) fn bind(&self, work: Work, given_up: &Arc<AtomicBool>) -> mlua::Result<()> {
         self.over.get_or_init(|| Arc::clone(given_up));
-        self.lua.set_memory_limit(memory)?;
         self.host.bind(work)
     }
 }

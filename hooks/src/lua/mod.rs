@@ -217,14 +217,11 @@ impl Thread {
 
     async fn script(&self, fresh: &Fresh) -> mlua::Result<Value> {
         let context = &self.context;
-        fresh.bind(self.work(), context.version.run.memory, &self.given_up)?;
-        if context.stage.is_some() {
-            fresh.lua.load("math.randomseed(1)").exec()?;
-        }
+        fresh.bind(self.work(), &self.given_up)?;
         let scripts = Scripts(fresh.host.clone());
         tokio::select! {
             biased;
-            result = scripts.call(&fresh.lua, fresh.environment.clone(), context.hook, &self.request) => result,
+            result = scripts.call(fresh, context.hook, &self.request) => result,
             // Drops what the script waits for; the VM goes with it.
             () = tokio::time::sleep_until(context.deadline) => Err(mlua::Error::runtime(vm::OVER)),
             () = context.cancel.cancelled() => Err(mlua::Error::runtime(vm::OVER)),
@@ -283,7 +280,8 @@ fn read_table(files: &Files) -> mlua::Result<Vec<String>> {
         documents: Arc::default(),
     };
     let work = Work { levels: Arc::new(vec![level]), level: 0, bytecode: Bytecode::default(), call: None };
-    fresh.bind(work, vm::MEMORY, &over)?;
+    fresh.bind(work, &over)?;
+    fresh.collecting.cap(&fresh.lua, vm::MEMORY)?;
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     let watched = Arc::clone(&over);
     let watchdog = std::thread::Builder::new().name("hook-check".to_owned()).spawn(move || {

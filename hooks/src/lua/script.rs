@@ -11,6 +11,7 @@ use serde_json::Value;
 use wharf_core::hook::{Hook, HookErrorKind};
 
 use super::fault::{failed, mistake};
+use super::fresh::Fresh;
 use super::host::{self, Host};
 use super::value::{Into, Out, Secrets};
 use crate::exec;
@@ -149,6 +150,10 @@ impl Scripts {
     /// The table that a level's `hooks.lua` returns, run in a fresh environment.
     pub(crate) fn hooks(&self, lua: &Lua, level: usize, environment: Table) -> mlua::Result<Table> {
         self.complete(lua, level, &environment)?;
+        self.table(lua, level, environment)
+    }
+
+    fn table(&self, lua: &Lua, level: usize, environment: Table) -> mlua::Result<Table> {
         match self.file(lua, level, "hooks.lua", environment)? {
             Lv::Table(hooks) => Ok(hooks),
             other => {
@@ -203,19 +208,24 @@ impl Scripts {
     /// Calls one hook of the level that is called.
     pub(crate) async fn call(
         &self,
-        lua: &Lua,
-        environment: Table,
+        Fresh { lua, environment, collecting, .. }: &Fresh,
         hook: Hook,
         request: &Value,
     ) -> mlua::Result<Value> {
         let work = self.0.work()?;
-        let hooks = self.hooks(lua, work.level, environment)?;
+        let Some(host::Call { context, .. }) = &work.call else { return Err(mistake("no call")) };
+        self.complete(lua, work.level, environment)?;
+        let request = frozen(lua, hook, request, &context.secret_params)?;
+        // From here on it is the template's own code.
+        collecting.cap(lua, context.version.run.memory)?;
+        if context.stage.is_some() {
+            lua.load("math.randomseed(1)").exec()?;
+        }
+        let hooks = self.table(lua, work.level, environment.clone())?;
         let function: Function = hooks
             .get::<Option<Function>>(hook.as_str())?
             .ok_or_else(|| mistake(format!("hooks.lua has no function `{}`", hook.as_str())))?;
-        let Some(host::Call { context, .. }) = &work.call else { return Err(mistake("no call")) };
         self.0.set_loading(false);
-        let request = frozen(lua, hook, request, &context.secret_params)?;
         let result = function.call_async::<Lv>(request).await?;
         if result.is_nil() {
             return if hook == Hook::Prepare || crate::answer::may_be_silent(hook) {

@@ -1,10 +1,11 @@
 //! A fresh VM with nothing in it that could reach outside, and limits that nothing inside can outlive.
 //!
 //! What is allowed is listed; everything else is removed. Time is a flag that the interrupt only loads: it is set from
-//! outside and stays set, so `pcall` catches the first error and nothing after it. Memory is the allocator's cap.
+//! outside and stays set, so `pcall` catches the first error and nothing after it. Memory is the allocator's cap; garbage
+//! is collected only when there is much.
 //! `sandbox(true)` comes last: it freezes libraries, metatables and globals.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use mlua::chunk::{ChunkMode, Compiler};
@@ -41,6 +42,36 @@ pub(crate) const LANGUAGE: [&str; 25] = [
 
 /// The cap where a template says nothing.
 pub(crate) const MEMORY: usize = 32 << 20;
+
+/// Garbage is collected from this part of the cap on: most hooks are over before, and their VM goes whole.
+const COLLECTED: usize = 8;
+
+/// From how many bytes on garbage is collected; `usize::MAX`: it is not looked at.
+#[derive(Debug, Clone)]
+pub(crate) struct Collecting(Arc<AtomicUsize>);
+
+impl Default for Collecting {
+    fn default() -> Self {
+        Self(Arc::new(AtomicUsize::new(usize::MAX)))
+    }
+}
+
+impl Collecting {
+    fn look(&self, lua: &Lua) {
+        let from = self.0.load(Ordering::Relaxed);
+        if from != usize::MAX && lua.used_memory() > from {
+            self.0.store(usize::MAX, Ordering::Relaxed);
+            lua.gc_restart();
+        }
+    }
+
+    /// Caps the memory, in bytes. What enters a VM before comes cheaper, as it need not reckon with the cap.
+    pub(crate) fn cap(&self, lua: &Lua, memory: usize) -> mlua::Result<()> {
+        lua.set_memory_limit(memory)?;
+        self.0.store(memory / COLLECTED, Ordering::Relaxed);
+        Ok(())
+    }
+}
 
 /// The error that a script sees once its time is over.
 pub(crate) const OVER: &str = "the hook's time is over";
@@ -119,8 +150,8 @@ pub(crate) fn in_time(lua: &Lua) -> mlua::Result<()> {
     }
 }
 
-/// Makes a VM, with the default cap of memory.
-pub(crate) fn new(over: &Over) -> mlua::Result<Lua> {
+/// Makes a VM, still without a cap of memory: no script is to run in it before [`Collecting::cap`].
+pub(crate) fn new(over: &Over, collecting: &Collecting) -> mlua::Result<Lua> {
     // Host functions that wait need coroutines among the globals for ever; scripts never see the globals themselves.
     let libraries =
         StdLib::TABLE | StdLib::STRING | StdLib::UTF8 | StdLib::BIT | StdLib::MATH | StdLib::COROUTINE;
@@ -134,11 +165,12 @@ pub(crate) fn new(over: &Over) -> mlua::Result<Lua> {
             globals.raw_set(name, Value::Nil)?;
         }
     }
-    lua.set_memory_limit(MEMORY)?;
+    lua.gc_stop();
     lua.set_app_data(Flag(Arc::clone(over)));
-    let over = Arc::clone(over);
+    let (over, collecting) = (Arc::clone(over), collecting.clone());
     lua.set_interrupt(move |lua| {
         if !is_over(&over) {
+            collecting.look(lua);
             return Ok(VmState::Continue);
         }
         let place = lua.inspect_stack(0, |frame| {
