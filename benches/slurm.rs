@@ -4,15 +4,17 @@
 //! cargo build --release && cargo run --release -p wharf-tests --bin bench-slurm [JOBS [LANES]]
 //! ```
 //!
-//! Starts, four at a time, to the acknowledged job id, against `sbatch` four at a time; then all of them ended together,
-//! against `scancel` one by one. Absolute times are this machine's and its cluster's; compare the ratios.
+//! Starts, four at a time, to the acknowledged job id, against `sbatch` four at a time: by slurmrestd, then by the commands
+//! alone. Then all of them are ended together, against `scancel` one by one. Absolute times are this machine's and its
+//! cluster's; compare the ratios.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use wharf_tests::{Launcher, Slurm, processes};
+use wharf_tests::{Launcher, Slurm, Template, processes};
 
 /// At a time, unless it is said.
 const LANES: usize = 4;
@@ -56,7 +58,7 @@ fn report(what: &str, ours: f64, raw: f64, wanted: f64) {
 }
 
 /// A raw job as a script of an administrator would submit it; its id.
-fn sbatch(slurm: &Slurm, dir: &std::path::Path) -> String {
+fn sbatch(slurm: &Slurm, dir: &Path) -> String {
     let script = dir.join("job.sh");
     let output = format!("--output={}/job.log", dir.display());
     let said = slurm.run(&[
@@ -71,6 +73,13 @@ fn sbatch(slurm: &Slurm, dir: &std::path::Path) -> String {
     said.trim().to_owned()
 }
 
+/// Held jobs by the shipped template, as a site would have it; one that names a cluster of its own is served by the commands.
+fn held(name: &str, hooks: &str) -> Template {
+    Template::new(name).toml(&format!(
+        "api = 1\nextends = \"slurm\"\ninstance = \"near\"\n[config]\noptions = [\"--hold\"]\n[hooks]\n{hooks}\n"
+    ))
+}
+
 fn main() {
     let number = |at: usize, otherwise: usize| {
         std::env::args().nth(at).map_or(otherwise, |text| text.parse().expect("a number"))
@@ -78,34 +87,46 @@ fn main() {
     let (count, lanes) = (number(1, 200), number(2, LANES));
     let slurm = Slurm::alone();
     let launcher = Launcher::builder()
-        .config("[limits]\nsessions = 100000\nstarts_per_minute = 10000000\n")
-        .template(&slurm.template("held", "options = [\"--hold\"]"))
+        .config(&format!(
+            "[limits]\nsessions = 100000\nstarts_per_minute = 10000000\n{}",
+            slurm.instance(&format!("http://{}", slurm.rest().0), Path::new("/usr/bin"))
+        ))
+        .template(&held("by-rest", ""))
+        .template(&held("by-command", &format!("env = {{ SLURM_CONF = \"{}\" }}", slurm.conf())))
         .start();
     let raw_dir = launcher.home().path().join("raw");
     std::fs::create_dir(&raw_dir).expect("our own directory takes directories");
     std::fs::write(raw_dir.join("job.sh"), "#!/bin/sh\nexec sleep 1000\n").expect("and files");
 
-    // Half of the raw ones before and half after, so that what else the machine does meets both.
+    // A part of the raw ones before, between and after, so that what else the machine does meets all of them.
     let raw = std::sync::Mutex::new(Vec::new());
-    let submit = || {
-        let id = sbatch(&slurm, &raw_dir);
-        raw.lock().expect("no lane panics with it").push(id);
+    let floor = || {
+        together(count / 2, lanes, || {
+            let id = sbatch(&slurm, &raw_dir);
+            raw.lock().expect("no lane panics with it").push(id);
+        })
     };
-    let mut floor = together(count / 2, lanes, submit);
     let ids = std::sync::Mutex::new(Vec::new());
     let http = launcher.http().within(PATIENCE);
-    let body = json!({"template": "held", "command": ["sleep", "1000"]});
-    let before = processes::cpu(launcher.pid());
-    let ours = together(count, lanes, || {
-        let id = launcher.start_session(&body);
-        let session = http.get(&format!("/sessions/{id}?wait=submitted&timeout=60s")).expect(200);
-        assert!(session["job"]["id"].is_string(), "{session}");
-        ids.lock().expect("no lane panics with it").push(id);
-    });
-    floor += together(count - count / 2, lanes, submit);
-    report("start", rate(count, ours), rate(count, floor), 0.8);
-    let used = processes::cpu(launcher.pid()) - before;
-    cost("start", count, used);
+    let ours = |template: &str| {
+        let body = json!({"template": template, "command": ["sleep", "1000"]});
+        let before = processes::cpu(launcher.pid());
+        let took = together(count, lanes, || {
+            let id = launcher.start_session(&body);
+            let session = http.get(&format!("/sessions/{id}?wait=submitted&timeout=60s")).expect(200);
+            assert!(session["job"]["id"].is_string(), "{session}");
+            ids.lock().expect("no lane panics with it").push(id);
+        });
+        (took, processes::cpu(launcher.pid()) - before)
+    };
+    let mut floors = vec![floor()];
+    for template in ["by-rest", "by-command"] {
+        let (took, used) = ours(template);
+        floors.push(floor());
+        let around: Duration = floors.iter().rev().take(2).sum();
+        report(template, rate(count, took), rate(count / 2 * 2, around), 0.8);
+        cost(template, count, used);
+    }
 
     let raw = raw.into_inner().expect("no lane panicked");
     let began = Instant::now();
@@ -126,5 +147,5 @@ fn main() {
             });
         }
     });
-    report("terminate", rate(count, began.elapsed()), rate(count, floor), 2.5);
+    report("terminate", rate(ids.len(), began.elapsed()), rate(raw.len(), floor), 2.5);
 }

@@ -7,3 +7,4 @@ mod arguments;
 pub mod docker;
 pub mod shell;
 pub mod slurm;
+mod wire;

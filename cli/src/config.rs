@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use wharf_backends::slurm::RestAddress;
 use wharf_protocol::{Dur, ErrorCode, Problem};
 
 use crate::args::Global;
@@ -164,7 +165,26 @@ pub(crate) struct Docker {
 pub(crate) struct Slurm {
     pub(crate) conf: PathBuf,
     pub(crate) path: Vec<PathBuf>,
-    pub(crate) rest: String,
+    pub(crate) rest: Rest,
+}
+
+/// slurmrestd's address; nothing: there is none.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct Rest(pub(crate) Option<RestAddress>);
+
+impl TryFrom<String> for Rest {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.is_empty() { Ok(Self(None)) } else { text.parse().map(|address| Self(Some(address))) }
+    }
+}
+
+impl From<Rest> for String {
+    fn from(rest: Rest) -> Self {
+        rest.0.map_or_else(Self::new, |address| address.to_string())
+    }
 }
 
 /// `[web]`.

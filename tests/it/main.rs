@@ -51,6 +51,7 @@ mod slurm_applications;
 mod slurm_enrolment;
 mod slurm_faults;
 mod slurm_network;
+mod slurm_rest;
 mod smuggling;
 mod ssh;
 mod storage;

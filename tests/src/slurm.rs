@@ -134,6 +134,27 @@ impl Slurm {
         ))
     }
 
+    /// Where slurmrestd listens, `HOST:PORT`, and its socket; it wants tokens at both.
+    pub fn rest(&self) -> (String, PathBuf) {
+        assert_eq!(self.kind, Kind::Near, "the one with tokens");
+        ("127.0.0.1:26840".to_owned(), self.dir.join("run/restd/sock"))
+    }
+
+    /// The configuration's lines for this cluster under the name `near`, with the address of a REST interface or none, and
+    /// a directory of commands that come before Slurm's own.
+    pub fn instance(&self, rest: &str, path: &Path) -> String {
+        let (conf, path) = (self.conf(), path.display());
+        format!("[backends.slurm.near]\nconf = \"{conf}\"\npath = [\"{path}\"]\nrest = \"{rest}\"\n")
+    }
+
+    /// A template that extends the shipped one for `near`: `config` are lines of its `[config]`.
+    pub fn instance_template(name: &str, config: &str) -> Template {
+        Template::new(name).toml(&format!(
+            "api = 1\nextends = \"slurm\"\ninstance = \"near\"\n[config]\n{config}\n[timeouts]\npoll = \"1s\"\n\
+             settle = \"4s\"\nsubmit = \"10s\"\n",
+        ))
+    }
+
     /// A program that stands in for one of Slurm's: `real` runs the real one. Each call adds a line to `FILE.calls`.
     ///
     /// # Panics

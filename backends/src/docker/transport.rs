@@ -6,9 +6,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bollard::BollardRequest;
@@ -21,12 +19,12 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 
 use super::engine::{Address, Tls};
+use crate::wire::{self, Bounded, Stream, bare, dial};
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -70,24 +68,9 @@ pub(super) fn is_unreached(error: &Error) -> bool {
     err.get_ref().is_some_and(|inner| inner.is::<Unreached>())
 }
 
-/// The answer was longer than it may be.
-#[derive(Debug, thiserror::Error)]
-#[error("the answer is longer than {} MiB", .most >> 20)]
-struct TooLong {
-    most: u64,
-}
-
 /// Whether the answer was longer than it may be.
 pub(super) fn is_too_long(error: &Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if inner.is_some_and(|inner| inner.is::<TooLong>()) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    wire::is_too_long(error)
 }
 
 /// Where an engine listens, and how it is spoken to.
@@ -152,7 +135,7 @@ impl Transport {
         *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
         let stream = tokio::time::timeout(CONNECT, self.connect()).await;
         let stream = stream.map_err(|_| unreached("no connection came about in time"))?.map_err(unreached)?;
-        let stream = Bounded { stream, left, most: left };
+        let stream = Bounded::new(stream, left);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         // Ends when the answer has been read, or is no longer wanted.
         tokio::spawn(connection.with_upgrades());
@@ -174,18 +157,6 @@ impl Transport {
     }
 }
 
-async fn dial(authority: &Authority, usual: u16) -> io::Result<TcpStream> {
-    let port = authority.port_u16().unwrap_or(usual);
-    let stream = TcpStream::connect((bare(authority.host()), port)).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
-/// Without the brackets of an address of IPv6.
-fn bare(host: &str) -> &str {
-    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
-}
-
 fn trust(tls: &Tls) -> io::Result<ClientConfig> {
     let told = |path: &std::path::Path, error: &dyn std::fmt::Display| {
         io::Error::other(format!("the certificate file {}: {error}", path.display()))
@@ -205,49 +176,4 @@ fn trust(tls: &Tls) -> io::Result<ClientConfig> {
         .with_root_certificates(roots)
         .with_client_auth_cert(read(&tls.cert)?, key)
         .map_err(|error| told(&tls.cert, &error))
-}
-
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-/// A connection that breaks off when more comes than was to come.
-struct Bounded {
-    stream: Box<dyn Stream>,
-    left: u64,
-    most: u64,
-}
-
-impl AsyncRead for Bounded {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        std::task::ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        let came = u64::try_from(buffer.filled().len() - before).unwrap_or(u64::MAX);
-        let Some(left) = self.left.checked_sub(came) else {
-            return Poll::Ready(Err(io::Error::other(TooLong { most: self.most })));
-        };
-        self.left = left;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Bounded {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, buffer)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
 }

@@ -1,7 +1,7 @@
 //! The slurm backend: typed functions over Slurm's own commands, for the hooks of Slurm templates.
 //!
 //! Commands get arguments only and a cleaned environment ([`run`]); their answers are read by pure functions
-//! ([`table`], [`words`], [`reasons`], [`choices`]); submitting is in [`submit`], asking in [`ask`], ending and prolonging in [`change`]. Nothing is
+//! ([`table`], [`words`], [`reasons`], [`choices`]); submitting is in [`submit`] and [`rest`], asking in [`ask`], ending and prolonging in [`change`]. Nothing is
 //! remembered of jobs: what one is called, and that is its session's id, finds it again.
 //!
 //! The rule everywhere: an answer that Slurm did not surely give is none. Only a refusal that left nothing in the queue
@@ -12,6 +12,7 @@ mod ask;
 mod change;
 mod choices;
 mod reasons;
+mod rest;
 mod run;
 mod submit;
 mod table;
@@ -28,6 +29,7 @@ use wharf_core::backend::{Backend, HostContext, HostError, HostFunction, HostMod
 use wharf_core::hook::HookErrorKind;
 
 use arguments::{Extend, Jobs, Nothing, Sbatch, Scancel, Status, Tags, read};
+pub use rest::RestAddress;
 pub use run::Cluster;
 
 /// One Slurm cluster (or federation), as the commands reach it.
@@ -36,12 +38,14 @@ pub struct Slurm {
     name: String,
     cluster: Arc<Cluster>,
     answers: Arc<ask::Answers>,
+    rest: Option<Arc<rest::Rest>>,
 }
 
 impl Slurm {
     /// `name` is `slurm`, or `slurm/INSTANCE`.
     pub fn new(name: impl Into<String>, cluster: Cluster) -> Self {
-        Self { name: name.into(), cluster: Arc::new(cluster), answers: Arc::default() }
+        let rest = cluster.rest.clone().map(|address| Arc::new(rest::Rest::at(address)));
+        Self { name: name.into(), cluster: Arc::new(cluster), answers: Arc::default(), rest }
     }
 }
 
@@ -95,7 +99,9 @@ impl Backend for Slurm {
     }
 
     fn capabilities(&self) -> Vec<&'static str> {
-        vec!["survives_launcher", "find_by_tag", "signals", "requeue", "terminate_many", "extend", "options"]
+        let all =
+            ["survives_launcher", "find_by_tag", "signals", "requeue", "terminate_many", "extend", "options"];
+        all.into_iter().chain(self.rest.is_some().then_some("rest")).collect()
     }
 
     fn requeues(&self) -> bool {
@@ -154,7 +160,7 @@ impl HostModule for Slurm {
         match function {
             "sbatch" => {
                 let job: Sbatch = read(arguments)?;
-                Ok(json!({ "job_id": submit::submit(at, context, &job).await? }))
+                Ok(json!({ "job_id": submit::submit(at, self.rest.as_deref(), context, &job).await? }))
             }
             "find" => {
                 let Tags { tags, cluster } = read(arguments)?;

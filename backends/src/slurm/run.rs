@@ -12,12 +12,14 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use wharf_core::backend::{HostContext, HostError};
 use wharf_core::hook::HookErrorKind;
 
+use super::rest::RestAddress;
+
 /// Most bytes of an answer that are read: some 50,000 jobs.
 const OUTPUT_MAX: u64 = 16 << 20;
 /// Most bytes of an error text.
 const ERRORS_MAX: u64 = 64 << 10;
 /// Kept back from the hook's time, so that a time-out is told in our words.
-const RESERVE: Duration = Duration::from_millis(300);
+pub(super) const RESERVE: Duration = Duration::from_millis(300);
 
 /// Which cluster, as the configuration says.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +28,8 @@ pub struct Cluster {
     pub conf: Option<String>,
     /// Directories of the commands, before all others.
     pub path: Vec<String>,
+    /// slurmrestd, where jobs are submitted by it.
+    pub rest: Option<RestAddress>,
 }
 
 /// What a command said.

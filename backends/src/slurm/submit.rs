@@ -1,9 +1,10 @@
-//! sbatch: the one command that is never repeated.
+//! Submitting, the one thing that is never repeated: by the REST interface where there is one, else by sbatch.
 
 use wharf_core::backend::{HostContext, HostError};
 use wharf_core::hook::HookErrorKind;
 
 use super::arguments::Sbatch;
+use super::rest::Rest;
 use super::run::{Cluster, run};
 use super::{table, words};
 
@@ -17,8 +18,22 @@ fn value(option: &str, text: &str) -> Result<String, HostError> {
 }
 
 /// Slurm replaces `%j` and its like in file names, and takes a backslash for "do not".
-fn file_name(path: &str) -> String {
+pub(super) fn file_name(path: &str) -> String {
     path.replace('%', "%%")
+}
+
+/// Slurm counts minutes: rounded up, so that nobody is given less than was asked for.
+pub(super) fn minutes(job: &Sbatch) -> Option<u64> {
+    job.time.map(|time| u64::try_from(time.0.as_millis().div_ceil(60_000)).unwrap_or(u64::MAX).max(1))
+}
+
+/// On each node; in what Slurm calls megabytes.
+pub(super) fn megabytes(job: &Sbatch) -> Result<Option<u64>, HostError> {
+    let Some(memory) = &job.memory else { return Ok(None) };
+    let bytes = wharf_core::params::size(memory).ok_or_else(|| {
+        HostError::new(HookErrorKind::Invalid, format!("memory: \"{}\" is no size", memory.escape_debug()))
+    })?;
+    Ok(Some(bytes.div_ceil(1 << 20).max(1)))
 }
 
 /// sbatch's arguments.
@@ -46,18 +61,11 @@ pub(super) fn argv(job: &Sbatch) -> Result<Vec<String>, HostError> {
             argv.push(value(option, word)?);
         }
     }
-    if let Some(time) = job.time {
-        // Slurm counts minutes: rounded up, so that nobody is given less than was asked for.
-        argv.push(format!("--time={}", time.0.as_millis().div_ceil(60_000).max(1)));
+    if let Some(minutes) = minutes(job) {
+        argv.push(format!("--time={minutes}"));
     }
-    if let Some(memory) = &job.memory {
-        let bytes = wharf_core::params::size(memory).ok_or_else(|| {
-            HostError::new(
-                HookErrorKind::Invalid,
-                format!("memory: \"{}\" is no size", memory.escape_debug()),
-            )
-        })?;
-        argv.push(format!("--mem={}M", bytes.div_ceil(1 << 20).max(1)));
+    if let Some(megabytes) = megabytes(job)? {
+        argv.push(format!("--mem={megabytes}M"));
     }
     for (option, count) in [("cpus-per-task", job.cpus), ("nodes", job.nodes), ("gpus", job.gpus)] {
         if let Some(count) = count.filter(|count| *count > 0) {
@@ -77,13 +85,20 @@ pub(super) fn argv(job: &Sbatch) -> Result<Vec<String>, HostError> {
 /// Submits; the job id.
 pub(super) async fn submit(
     cluster: &Cluster,
+    rest: Option<&Rest>,
     context: &HostContext,
     job: &Sbatch,
 ) -> Result<String, HostError> {
     if !job.script.starts_with("#!") || job.script.contains('\0') {
         return Err(HostError::new(HookErrorKind::Misconfigured, "the job script has to begin with #!"));
     }
-    let said = run(cluster, context, &argv(job)?, &job.script, false).await?;
+    let argv = argv(job)?;
+    if let Some(rest) = rest
+        && let Some(id) = rest.submit(cluster, context, job).await?
+    {
+        return Ok(id);
+    }
+    let said = run(cluster, context, &argv, &job.script, false).await?;
     if said.ok() {
         // Without an id it may have been queued all the same: looked for by its tag.
         return table::submitted(&said.stdout).map(str::to_owned).ok_or_else(|| {

@@ -25,19 +25,17 @@ fn slurm(config: &Backends) -> Vec<Arc<dyn Backend>> {
     let cluster = |config: &crate::config::Slurm| Cluster {
         conf: (!config.conf.as_os_str().is_empty()).then(|| text(&config.conf)),
         path: config.path.iter().map(text).collect(),
+        rest: config.rest.0.clone(),
     };
     let usual = config.slurm.values().next().map_or_else(
         || Cluster {
             conf: std::env::var("SLURM_CONF").ok().filter(|conf| !conf.is_empty()),
-            path: Vec::new(),
+            ..Cluster::default()
         },
         cluster,
     );
     let mut backends: Vec<Arc<dyn Backend>> = vec![Arc::new(Slurm::new("slurm", usual))];
     for (name, one) in &config.slurm {
-        if !one.rest.is_empty() {
-            tracing::warn!("backends.slurm.{name}.rest is not used by this release: Slurm's commands are");
-        }
         backends.push(Arc::new(Slurm::new(format!("slurm/{name}"), cluster(one))));
     }
     backends
