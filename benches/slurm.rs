@@ -8,28 +8,36 @@
 //! alone. Then all of them are ended together, against `scancel` one by one. Absolute times are this machine's and its
 //! cluster's; compare the ratios.
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-use wharf_tests::{Launcher, Slurm, Template, processes};
+use serde_json::{Value, json};
+use wharf_tests::{Address, Launcher, Slurm, Template, processes};
 
 /// At a time, unless it is said.
 const LANES: usize = 4;
 /// For each answer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Runs that many, so many at a time; how long all of them took.
-fn together(count: usize, lanes: usize, one: impl Fn() + Sync) -> Duration {
+/// Runs that many, so many at a time, each lane with what it has made for itself; how long all of them took.
+fn together<L>(
+    count: usize,
+    lanes: usize,
+    lane: impl Fn() -> L + Sync,
+    one: impl Fn(&mut L) + Sync,
+) -> Duration {
     let next = AtomicUsize::new(0);
     let began = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..lanes {
             scope.spawn(|| {
+                let mut own = lane();
                 while next.fetch_add(1, Ordering::Relaxed) < count {
-                    one();
+                    one(&mut own);
                 }
             });
         }
@@ -80,6 +88,57 @@ fn held(name: &str, hooks: &str) -> Template {
     ))
 }
 
+/// A client that keeps its connection, as whoever starts many sessions does.
+struct Client {
+    stream: BufReader<UnixStream>,
+}
+
+impl Client {
+    fn of(launcher: &Launcher) -> Self {
+        let Address::Unix(path) = launcher.socket() else { panic!("the launcher of a test has a socket") };
+        let stream = UnixStream::connect(path).expect("the launcher listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket has that");
+        Self { stream: BufReader::new(stream) }
+    }
+
+    fn ask(&mut self, method: &str, path: &str, body: &str, wanted: u16) -> Value {
+        let length = body.len();
+        let request = format!(
+            "{method} /api/v1{path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        );
+        self.stream.get_mut().write_all(request.as_bytes()).expect("the launcher reads");
+        let (mut length, mut status) = (0, 0);
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).expect("the launcher answers");
+            let line = line.trim_end();
+            if let Some(rest) = line.strip_prefix("HTTP/1.1 ") {
+                status = rest[..3].parse().expect("a status");
+            } else if let Some((name, value)) = line.split_once(": ") {
+                if name.eq_ignore_ascii_case("content-length") {
+                    length = value.parse().expect("a length");
+                }
+            } else {
+                break;
+            }
+        }
+        let mut answer = vec![0; length];
+        self.stream.read_exact(&mut answer).expect("the launcher answers to the end");
+        assert_eq!(status, wanted, "{}", String::from_utf8_lossy(&answer));
+        serde_json::from_slice(&answer).expect("JSON")
+    }
+
+    /// Starts a session and waits for its job's id; the session's id.
+    fn start(&mut self, body: &str) -> String {
+        let session = self.ask("POST", "/sessions", body, 201);
+        let id = session["id"].as_str().expect("a session has an id").to_owned();
+        let session = self.ask("GET", &format!("/sessions/{id}?wait=submitted&timeout=60s"), "", 200);
+        assert!(session["job"]["id"].is_string(), "{session}");
+        id
+    }
+}
+
 fn main() {
     let number = |at: usize, otherwise: usize| {
         std::env::args().nth(at).map_or(otherwise, |text| text.parse().expect("a number"))
@@ -101,22 +160,22 @@ fn main() {
     // A part of the raw ones before, between and after, so that what else the machine does meets all of them.
     let raw = std::sync::Mutex::new(Vec::new());
     let floor = || {
-        together(count / 2, lanes, || {
+        let one = |(): &mut ()| {
             let id = sbatch(&slurm, &raw_dir);
             raw.lock().expect("no lane panics with it").push(id);
-        })
+        };
+        together(count / 2, lanes, || (), one)
     };
     let ids = std::sync::Mutex::new(Vec::new());
     let http = launcher.http().within(PATIENCE);
     let ours = |template: &str| {
-        let body = json!({"template": template, "command": ["sleep", "1000"]});
+        let body = json!({"template": template, "command": ["sleep", "1000"]}).to_string();
         let before = processes::cpu(launcher.pid());
-        let took = together(count, lanes, || {
-            let id = launcher.start_session(&body);
-            let session = http.get(&format!("/sessions/{id}?wait=submitted&timeout=60s")).expect(200);
-            assert!(session["job"]["id"].is_string(), "{session}");
+        let one = |client: &mut Client| {
+            let id = client.start(&body);
             ids.lock().expect("no lane panics with it").push(id);
-        });
+        };
+        let took = together(count, lanes, || Client::of(&launcher), one);
         (took, processes::cpu(launcher.pid()) - before)
     };
     let mut floors = vec![floor()];

@@ -47,7 +47,7 @@ pub use cli::Output;
 pub use dockerd::Dockerd;
 pub use engine::Engine;
 pub use gridengine::GridEngine;
-pub use http::{Answer, Http};
+pub use http::{Address, Answer, Http};
 pub use launcher::{Home, Launcher};
 pub use podman::Podman;
 pub use proxy::Proxy;
