@@ -15,7 +15,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -56,21 +56,38 @@ pub(crate) enum Spent {
 /// A whole file or none: written beside, then named. `durable` also survives a crash of the host.
 pub(crate) fn write(path: &Path, mode: u32, content: &[u8], durable: bool) -> io::Result<()> {
     let draft = path.with_extension("new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&draft)?;
-    // The mode holds also under a strict umask.
-    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
-    file.write_all(content)?;
-    if durable {
-        file.sync_data()?;
-    }
+    let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&draft)?;
+    fill(file, mode, content, durable)?;
     fs::rename(&draft, path)
+}
+
+/// The same for one that nobody knows of yet: written in its place where there is none.
+fn write_first(path: &Path, mode: u32, content: &[u8], durable: bool) -> io::Result<()> {
+    match fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path) {
+        Ok(file) => fill(file, mode, content, durable),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => write(path, mode, content, durable),
+        Err(error) => Err(error),
+    }
+}
+
+fn fill(mut file: fs::File, mode: u32, content: &[u8], durable: bool) -> io::Result<()> {
+    if is_taken_from(mode) {
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+    }
+    file.write_all(content)?;
+    if durable { file.sync_data() } else { Ok(()) }
+}
+
+/// Whether a strict umask takes something away from it.
+const fn is_taken_from(mode: u32) -> bool {
+    mode & 0o077 != 0
 }
 
 pub(crate) fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
     match fs::DirBuilder::new().mode(mode).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)),
+        Ok(()) if is_taken_from(mode) => fs::set_permissions(path, fs::Permissions::from_mode(mode)),
+        other => other,
     }
 }
 
@@ -106,13 +123,19 @@ impl Files {
         addresses: &[String],
     ) -> io::Result<()> {
         let dir = self.session(id);
-        make_dir(&self.data.join("sessions"), 0o700)?;
-        make_dir(&dir, 0o700)?;
+        if let Err(error) = make_dir(&dir, 0o700) {
+            // The first session of all.
+            if error.kind() != io::ErrorKind::NotFound {
+                return Err(error);
+            }
+            make_dir(&self.data.join("sessions"), 0o700)?;
+            make_dir(&dir, 0o700)?;
+        }
         make_dir(&dir.join("mount"), 0o755)?;
         self.put_addresses(&dir.join("mount/addresses"), &lines(addresses))?;
         let text = serde_json::to_vec_pretty(bootstrap).map_err(io::Error::other)?;
         // Another user of the host cannot come by the directory above; one inside a container has to read it.
-        write(&dir.join("mount/bootstrap.json"), 0o644, &text, true)
+        write_first(&dir.join("mount/bootstrap.json"), 0o644, &text, true)
     }
 
     /// Keeps the hash of a session's one-use secret, unspent; one of an earlier attempt is worth nothing from now on.
