@@ -81,6 +81,7 @@ fn commit(db: &mut Connection, group: Vec<Batch>, path: &Path) {
         return;
     }
     let (batches, replies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+    let forgets = batches.iter().flatten().any(|change| matches!(change, Change::Purge(_)));
     let mut whole = guarded(|| write(db, &batches, path));
     if batches.len() > 1 && matches!(whole, None | Some(Err(StoreError::Full(_)))) {
         // One of them may be what does not fit, or what panics: each for itself then.
@@ -101,6 +102,11 @@ fn commit(db: &mut Connection, group: Vec<Batch>, path: &Path) {
                 let _ = reply.send(Err(again(&error)));
             }
         }
+    }
+    if forgets {
+        // What was purged stands in the log until that is played in. Whoever reads meanwhile keeps it; the next purge,
+        // or the log's length, has it played in then.
+        let _ = guarded(|| db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
     }
 }
 
