@@ -12,9 +12,9 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use wharf_core::actor::Actor;
-use wharf_protocol::{ErrorCode, Problem};
+use wharf_protocol::{ErrorCode, Problem, SessionId};
 
 use crate::App;
 use crate::listen::Peer;
@@ -233,13 +233,43 @@ fn is_open(method: &Method, path: &str) -> bool {
             && matches!(path, "/api/v1/redeem" | "/redeem" | "/api/v1/login" | "/login"))
 }
 
+/// The session that a path of the API is about.
+fn session_of(path: &str) -> Option<SessionId> {
+    let mut rest = path.strip_prefix("/api/v1/sessions/")?.split('/');
+    rest.next()?.parse().ok()
+}
+
+/// Whether an answer says that the request itself makes no sense.
+fn is_about_the_request(response: &Response) -> bool {
+    matches!(
+        response.status(),
+        StatusCode::BAD_REQUEST
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNPROCESSABLE_ENTITY
+    )
+}
+
 /// Lets a request in with its [`Actor`], or turns it away.
 pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     match check(&app, &parts).await {
         Ok(caller) => {
-            parts.extensions.insert(caller);
-            next.run(Request::from_parts(parts, body)).await
+            let about = session_of(parts.uri.path());
+            parts.extensions.insert(caller.clone());
+            let response = next.run(Request::from_parts(parts, body)).await;
+            match (about, &caller.0) {
+                (Some(id), Some(actor)) if is_about_the_request(&response) => {
+                    match app.launcher.get(actor, &id).await {
+                        // Whatever else is wrong with the request, there is nothing that it could be about.
+                        Err(problem) if problem.code == ErrorCode::UnknownSession => {
+                            Refused(problem).into_response()
+                        }
+                        _ => response,
+                    }
+                }
+                _ => response,
+            }
         }
         Err(problem) => Refused(*problem).into_response(),
     }

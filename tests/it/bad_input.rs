@@ -118,6 +118,31 @@ fn broken(launcher: &Launcher, name: &str) -> serde_json::Value {
 }
 
 #[test]
+fn an_absent_session_is_told_before_anything_else_that_is_wrong() {
+    let launcher = Launcher::with(&Template::queueing("queue"));
+    let http = launcher.http();
+    let there = launcher.start_session(&json!({"template": "queue"}));
+    let sent = |id: &str, action: &str, body: &str| {
+        let path = format!("/api/v1/sessions/{id}/{action}");
+        http.clone()
+            .with("content-type", "application/json")
+            .try_raw("POST", &path, body.into())
+            .expect("answered")
+    };
+    for action in ["connect", "disconnect", "shares", "exec", "extend", "terminate", "purge"] {
+        for body in ["{", "[]", r#"{"nothing": "known"}"#, "x"] {
+            let answer = sent(&there, action, body);
+            assert!(matches!(answer.status, 400 | 422), "{answer}");
+            sent("k3v9x2m7q4t8w1z6b5n0", action, body).problem(404, "unknown_session");
+        }
+        let query = format!("{action}?nothing=known");
+        sent("k3v9x2m7q4t8w1z6b5n0", &query, "{}").problem(404, "unknown_session");
+    }
+    http.get("/sessions/k3v9x2m7q4t8w1z6b5n0?wait=never").problem(404, "unknown_session");
+    http.get(&format!("/sessions/{there}?wait=never")).problem(422, "invalid");
+}
+
+#[test]
 fn broken_toml_and_lua_are_told_with_file_and_line() {
     let launcher = Launcher::builder()
         .template(&Template::new("toml").hook("submit", "echo x").hook("terminate", "").toml("[command\n"))
