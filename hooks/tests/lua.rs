@@ -50,6 +50,24 @@ async fn memory_and_time_have_their_own_kinds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_script_no_longer_needs_does_not_count() {
+    let bench = Bench::new();
+    // A hundred times the cap, in texts, in tables and in answers of host functions.
+    let body = "local n, kept = 0, {}
+      for i = 1, 20000 do
+        local text = ('x'):rep(20000) .. i
+        kept[i % 10] = { text, { i } }
+        n = n + #kept[i % 10][1] - 20000
+        if i % 100 == 0 then n = n + #json.encode { ('y'):rep(50000) } - 50004 end
+      end
+      return { text = tostring(n) }";
+    for cap in ["4MiB", "8MiB"] {
+        let told = text(&bench, &format!("[limits]\nhook_memory = \"{cap}\"\n"), body, json!({})).await;
+        assert_eq!(told, "88894", "{cap}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn there_is_no_way_out_of_the_sandbox() {
     let bench = Bench::new();
     let body = r#"
