@@ -35,7 +35,7 @@ use wharf_core::hook::HookErrorKind;
 
 use super::arguments::Sbatch;
 use super::run::{Cluster, RESERVE, run};
-use super::words;
+use super::{submit, words};
 use crate::wire::{Bounded, Stream, bare, dial};
 use answer::Answer;
 
@@ -254,16 +254,7 @@ impl Rest {
         };
         match answer::read(status, &text) {
             Answer::Submitted(id) => Ok(Ok(id)),
-            Answer::Refused(words) => {
-                let kind = words::refusal(&words);
-                let message = match kind {
-                    HookErrorKind::Invalid | HookErrorKind::Denied => {
-                        format!("Slurm refused the job: {words}")
-                    }
-                    _ => words,
-                };
-                Err(HostError::new(kind, message))
-            }
+            Answer::Refused(words) => Err(submit::refused(words::refusal(&words), words)),
             Answer::NotLetIn(why) => {
                 self.known.lock().await.token = None;
                 Ok(Err(Closed::barred(&why)))
@@ -369,7 +360,8 @@ impl Rest {
                     (sender, served) = (self.connect(most).await?, 0);
                     sender.send_request(request).await.map_err(|error| broken(&error))?
                 }
-                _ => return Err(broken(&error.into_error())),
+                Some(_) => return Err(Failure::Unreached(words_of(error.error()))),
+                None => return Err(broken(&error.into_error())),
             },
         };
         let status = answer.status().as_u16();

@@ -114,9 +114,14 @@ pub(super) async fn submit(
     } else {
         words::refusal(&text)
     };
+    Err(refused(kind, words))
+}
+
+/// Slurm's words for the one who wanted the job.
+pub(super) fn refused(kind: HookErrorKind, words: String) -> HostError {
     let message = match kind {
         HookErrorKind::Invalid | HookErrorKind::Denied => format!("Slurm refused the job: {words}"),
         _ => words,
     };
-    Err(HostError::new(kind, message))
+    HostError::new(kind, message)
 }
