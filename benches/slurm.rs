@@ -1,13 +1,14 @@
 //! Measures sessions as held jobs of a real Slurm against the raw commands of the same run, and prints ratios.
 //!
 //! ```text
-//! cargo build --release && cargo run --release -p wharf-tests --bin bench-slurm [JOBS [LANES]]
+//! cargo build --release && cargo run --release -p wharf-tests --bin bench-slurm [JOBS [LANES [ROUNDS]]]
 //! ```
 //!
 //! Starts, four at a time, to the acknowledged job id, against `sbatch` four at a time: by slurmrestd, then by the commands
-//! alone. Then all of them are ended together, against `scancel` one by one. Absolute times are this machine's and its
-//! cluster's; compare the ratios.
+//! alone. Then all of them are ended together, against `scancel` one by one. That five times; the medians come last.
+//! Absolute times are this machine's and its cluster's; compare the ratios.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -61,8 +62,9 @@ fn cost(what: &str, count: usize, used: Duration) {
 }
 
 #[expect(clippy::print_stdout, reason = "printing is what a bench is for")]
-fn report(what: &str, ours: f64, raw: f64, wanted: f64) {
+fn report(what: &'static str, ours: f64, raw: f64, wanted: f64) -> (&'static str, f64) {
     println!("{what:<12} {ours:>7.1}/s  raw {raw:>7.1}/s  {:>5.2} x raw  (wanted: {wanted})", ours / raw);
+    (what, ours / raw)
 }
 
 /// A raw job as a script of an administrator would submit it; its id.
@@ -143,7 +145,7 @@ fn main() {
     let number = |at: usize, otherwise: usize| {
         std::env::args().nth(at).map_or(otherwise, |text| text.parse().expect("a number"))
     };
-    let (count, lanes) = (number(1, 200), number(2, LANES));
+    let (count, lanes, rounds) = (number(1, 200), number(2, LANES), number(3, 5));
     let slurm = Slurm::alone();
     let launcher = Launcher::builder()
         .config(&format!(
@@ -157,11 +159,37 @@ fn main() {
     std::fs::create_dir(&raw_dir).expect("our own directory takes directories");
     std::fs::write(raw_dir.join("job.sh"), "#!/bin/sh\nexec sleep 1000\n").expect("and files");
 
+    let mut ratios: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for _ in 0..rounds {
+        for (what, ratio) in round(&slurm, &launcher, &raw_dir, count, lanes) {
+            ratios.entry(what).or_default().push(ratio);
+        }
+    }
+    for (what, mut all) in ratios {
+        all.sort_by(f64::total_cmp);
+        median(what, all[all.len() / 2], rounds);
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "printing is what a bench is for")]
+fn median(what: &str, ratio: f64, rounds: usize) {
+    println!("{what:<12} {ratio:>5.2} x raw, the median of {rounds}");
+}
+
+/// Starts all, ends all; the ratios to the raw commands.
+fn round(
+    slurm: &Slurm,
+    launcher: &Launcher,
+    raw_dir: &Path,
+    count: usize,
+    lanes: usize,
+) -> Vec<(&'static str, f64)> {
+    let mut ratios = Vec::new();
     // A part of the raw ones before, between and after, so that what else the machine does meets all of them.
     let raw = std::sync::Mutex::new(Vec::new());
     let floor = || {
         let one = |(): &mut ()| {
-            let id = sbatch(&slurm, &raw_dir);
+            let id = sbatch(slurm, raw_dir);
             raw.lock().expect("no lane panics with it").push(id);
         };
         together(count / 2, lanes, || (), one)
@@ -175,7 +203,7 @@ fn main() {
             let id = client.start(&body);
             ids.lock().expect("no lane panics with it").push(id);
         };
-        let took = together(count, lanes, || Client::of(&launcher), one);
+        let took = together(count, lanes, || Client::of(launcher), one);
         (took, processes::cpu(launcher.pid()) - before)
     };
     let mut floors = vec![floor()];
@@ -183,7 +211,7 @@ fn main() {
         let (took, used) = ours(template);
         floors.push(floor());
         let around: Duration = floors.iter().rev().take(2).sum();
-        report(template, rate(count, took), rate(count / 2 * 2, around), 0.8);
+        ratios.push(report(template, rate(count, took), rate(count / 2 * 2, around), 0.8));
         cost(template, count, used);
     }
 
@@ -206,5 +234,6 @@ fn main() {
             });
         }
     });
-    report("terminate", rate(ids.len(), began.elapsed()), rate(raw.len(), floor), 2.5);
+    ratios.push(report("terminate", rate(ids.len(), began.elapsed()), rate(raw.len(), floor), 2.5));
+    ratios
 }
