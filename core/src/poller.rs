@@ -35,9 +35,6 @@ const MOST_BACKOFF: u32 = 8;
 
 /// After a round, those that are asked for wait so long: in a storm of starts one serves many.
 const REST: Duration = Duration::from_millis(500);
-/// And so many times as long as the round took, within a quarter of the interval: a scheduler that answers slowly is not
-/// asked for each new job.
-const SHARE: u32 = 20;
 
 /// One job to ask about.
 struct Question {
@@ -73,8 +70,6 @@ struct Done {
     seldom: Duration,
     /// An answer was older than what a monitor has told.
     again: Option<Duration>,
-    /// Until an event may ask for another.
-    rest: Duration,
 }
 
 /// Runs until the launcher stops.
@@ -95,13 +90,12 @@ pub(crate) async fn run(inner: Arc<Inner>, mut ask: mpsc::UnboundedReceiver<Ask>
                 rhythm.asked = true;
                 rhythm.anew |= anew;
             }
-            Some(Done { template, good, told, seldom, again, rest }) = finished.recv() => {
+            Some(Done { template, good, told, seldom, again }) = finished.recv() => {
                 let rhythm = rhythms.entry(template).or_default();
                 rhythm.running = false;
                 rhythm.failures = if good { 0 } else { (rhythm.failures + 1).min(MOST_BACKOFF) };
                 let now = Instant::now();
                 rhythm.again = again.map(|again| now + again);
-                rhythm.rest = Some(now + rest);
                 told.into_iter().for_each(|told| pauses.heard(told, seldom, now));
                 pauses.retain(|session| inner.sessions.get(session).is_some());
             }
@@ -267,13 +261,13 @@ fn round(
     (rhythm.asked, rhythm.anew, rhythm.again) = (false, false, None);
     let interval = jittered(poll) * (1 << rhythm.failures.min(3));
     rhythm.next = Some(now + interval);
+    rhythm.rest = Some(now + REST.min(poll / 4));
     if all {
         rhythm.next_seldom = Some(now + jittered(poll * SELDOM));
     }
     rhythm.running = true;
     let (inner, template, done) = (Arc::clone(inner), template.to_owned(), done.clone());
     tokio::spawn(async move {
-        let began = Instant::now();
         let mut round = Done { template, good: true, seldom: poll * SELDOM, ..Done::default() };
         // Each instance knows its own jobs only.
         questions.sort_by(|a, b| a.record.placed.cmp(&b.record.placed));
@@ -282,7 +276,6 @@ fn round(
                 ask_batch(&inner, batch, poll, &mut round).await;
             }
         }
-        round.rest = (began.elapsed() * SHARE).max(REST).min(poll / 4);
         let _ = done.send(round);
     });
 }
