@@ -20,7 +20,7 @@ use super::refusal::{beside, dir_of, refuse, refuse_io};
 use super::schema;
 
 /// How long a connection waits for another program's lock.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// What the log is cut back to, in bytes, once it has been written back.
 const LOG_KEPT: i64 = 8 * 1024 * 1024;
 

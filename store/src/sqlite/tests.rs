@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use wharf_core::testing::memory::MemoryStore;
 use wharf_core::testing::store as conformance;
 
+use super::open::PATIENCE;
 use super::refusal::beside;
 use super::*;
 
@@ -315,6 +316,31 @@ async fn what_was_purged_does_not_lie_about() {
     assert!(!tells(&log) && !tells(&path));
     drop(store);
     assert!(!tells(&path));
+}
+
+#[tokio::test]
+async fn a_purge_waits_for_no_reader_and_is_cleared_away_after_it() {
+    let (_dir, path) = place();
+    let store = SqliteStore::open(&path).unwrap();
+    let mut record = conformance::record(1);
+    record.command = vec!["a-canary-in-the-record".to_owned(); 500];
+    let id = record.id.clone();
+    store.commit(vec![Change::Create(Box::new(record))]).await.unwrap();
+    let tells =
+        || String::from_utf8_lossy(&fs::read(path.with_extension("db-wal")).unwrap()).contains("a-canary");
+    let mut reader = Connection::open(&path).unwrap();
+    let reading = reader.transaction().unwrap();
+    let count: i64 = reading.query_row("SELECT count(*) FROM sessions", [], |row| row.get(0)).unwrap();
+    assert_eq!(count, 1);
+    let began = std::time::Instant::now();
+    store.commit(vec![Change::Purge(id)]).await.unwrap();
+    store.commit(created(2)).await.unwrap();
+    assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+    assert!(tells(), "it is kept for who reads");
+    drop(reading);
+    store.commit(created(3)).await.unwrap();
+    store.commit(created(4)).await.unwrap();
+    assert!(!tells());
 }
 
 #[tokio::test]

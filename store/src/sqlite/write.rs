@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use wharf_core::store::{Change, Retention, StoreError};
 use wharf_protocol::SessionId;
 
+use super::open::PATIENCE;
 use super::refusal::refuse;
 use super::{apply, gone};
 
@@ -43,12 +44,14 @@ type Batch = (Vec<Change>, oneshot::Sender<Result<(), StoreError>>);
 
 /// Takes jobs until nobody can send any.
 pub(super) fn run(mut db: Connection, jobs: &mpsc::Receiver<Job>, path: &Path) {
+    let mut cleared = true;
     while let Ok(first) = jobs.recv() {
         let mut group = Vec::new();
         let mut next = Some(first);
         while let Some(job) = next.take() {
             match job {
                 Job::Commit(changes, reply) => {
+                    cleared &= !changes.iter().any(|change| matches!(change, Change::Purge(_)));
                     group.push((changes, reply));
                     if group.len() < GROUP {
                         next = jobs.try_recv().ok();
@@ -67,7 +70,17 @@ pub(super) fn run(mut db: Connection, jobs: &mpsc::Receiver<Job>, path: &Path) {
             }
         }
         commit(&mut db, group, path);
+        // What was purged stands in the log until that is played in; where somebody reads meanwhile, after a later job.
+        cleared = cleared || guarded(|| clear(&db)).is_some_and(|cleared| cleared.unwrap_or(false));
     }
+}
+
+/// Plays the log in and empties it, if nobody reads: waits for nobody, as all commits would wait with it.
+fn clear(db: &Connection) -> rusqlite::Result<bool> {
+    db.busy_timeout(std::time::Duration::ZERO)?;
+    let busy = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+    db.busy_timeout(PATIENCE)?;
+    busy.map(|busy| !busy)
 }
 
 /// A defect in one job does not take the datastore from the others; its transaction was rolled back on the way.
@@ -81,7 +94,6 @@ fn commit(db: &mut Connection, group: Vec<Batch>, path: &Path) {
         return;
     }
     let (batches, replies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-    let forgets = batches.iter().flatten().any(|change| matches!(change, Change::Purge(_)));
     let mut whole = guarded(|| write(db, &batches, path));
     if batches.len() > 1 && matches!(whole, None | Some(Err(StoreError::Full(_)))) {
         // One of them may be what does not fit, or what panics: each for itself then.
@@ -102,11 +114,6 @@ fn commit(db: &mut Connection, group: Vec<Batch>, path: &Path) {
                 let _ = reply.send(Err(again(&error)));
             }
         }
-    }
-    if forgets {
-        // What was purged stands in the log until that is played in. Whoever reads meanwhile keeps it; the next purge,
-        // or the log's length, has it played in then.
-        let _ = guarded(|| db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
     }
 }
 
