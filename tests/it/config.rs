@@ -39,6 +39,20 @@ fn unknown_keys_are_refused_with_did_you_mean() {
 }
 
 #[test]
+fn an_address_that_would_show_tokens_to_the_network_is_refused() {
+    let home = Home::new();
+    let text = "[backends.slurm.main]\nrest = \"http://login1:6820\"\n";
+    std::fs::write(home.config(), text).expect("our own directory");
+    let output = refused(&home, &[], 2);
+    assert!(output.stderr.contains("show tokens to the network"), "{output}");
+    assert!(output.stderr.contains("wharf.toml"), "the file is named: {output}");
+    std::fs::write(home.config(), text.replace("login1", "localhost")).expect("our own directory");
+    let shown = home.cli(&["config", "show"]);
+    shown.exits(0);
+    assert!(shown.stdout.contains("http://localhost:6820"), "{shown}");
+}
+
+#[test]
 fn broken_toml_is_told_with_file_and_line() {
     let home = Home::new();
     std::fs::write(home.config(), "[history]\nkeep = \n").expect("our own directory");

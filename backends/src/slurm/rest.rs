@@ -196,21 +196,23 @@ impl Rest {
             return Ok(None);
         }
         let left = context.left.saturating_sub(RESERVE);
-        let way = self.way(cluster, context);
-        let way = tokio::time::timeout(left / 4, way).await;
-        let outcome = match way.unwrap_or_else(|_| Err(Closed::away("it does not answer"))) {
-            Ok(way) => tokio::select! {
-                outcome = self.post(&way, cluster, context, job) => outcome?,
-                () = context.cancel.cancelled() => {
-                    return Err(HostError::new(HookErrorKind::Timeout, "the submit was given up"));
-                }
-                () = tokio::time::sleep(left - left / 4) => {
-                    self.close(Closed::away("it does not answer"));
-                    let message = "Slurm's REST interface did not answer in time";
-                    return Err(HostError::new(HookErrorKind::Timeout, message));
-                }
-            },
-            Err(closed) => Err(closed),
+        let away = || Closed::away("it does not answer");
+        let whole = async {
+            match tokio::time::timeout(left / 4, self.way(cluster, context)).await {
+                Ok(Ok(way)) => self.post(&way, cluster, context, job).await,
+                Ok(Err(closed)) => Ok(Err(closed)),
+                Err(_) => Ok(Err(away())),
+            }
+        };
+        let late =
+            |how: &str| HostError::new(HookErrorKind::Timeout, format!("Slurm's REST interface {how}"));
+        let outcome = tokio::select! {
+            outcome = whole => outcome?,
+            () = context.cancel.cancelled() => return Err(late("was given up")),
+            () = tokio::time::sleep(left) => {
+                self.close(away());
+                return Err(late("did not answer in time"));
+            }
         };
         Ok(match outcome {
             Ok(id) => Some(id),
