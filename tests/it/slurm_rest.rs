@@ -44,10 +44,13 @@ fn the_job_is_the_one_that_sbatch_would_submit() {
         let shown = slurm.run(&["scontrol", "--oneliner", "show", "job", &job]);
         let log = launcher.http().get(&format!("/sessions/{id}/logs")).text();
         let home = launcher.home().path().display().to_string();
-        let own = |text: &str| text.replace(&id, "ID").replace(&job, "JOB").replace(&home, "HOME");
+        let own = |text: &str| text.replace(&home, "HOME").replace(&id, "ID");
         // What is another one each time, or says by whom it was submitted.
         let changes = |word: &&String| {
             let varies = [
+                "JobId=",
+                "SLURM_JOBID=",
+                "SLURM_JOB_ID=",
                 "Priority=",
                 "RunTime=",
                 "SubmitTime=",
