@@ -20,6 +20,11 @@ pub(super) const fn state_word(state: State) -> &'static str {
     }
 }
 
+/// An update that changes nothing that lists go by, as most do: SQLite writes each index that a column in SET belongs to.
+pub(super) const UPDATE_IN_PLACE: &str = "UPDATE sessions SET rev = :rev, record = :record
+    WHERE id = :id AND rev = :was AND owner = :owner AND template = :template AND name = :name
+    AND state = :state AND live = :live AND created_at = :created_at AND ended_at IS :ended_at";
+
 struct Writer<'a> {
     db: &'a Connection,
     path: &'a Path,
@@ -90,30 +95,36 @@ impl Writer<'_> {
     }
 
     fn create(&self, record: &Record) -> Result<(), StoreError> {
-        self.put(
+        let made = self.put(
             "INSERT INTO sessions (id, rev, owner, template, name, state, live, created_at, ended_at, record)
              VALUES (:id, :rev, :owner, :template, :name, :state, :live, :created_at, :ended_at, :record)
              ON CONFLICT DO NOTHING",
-            record,
+            (record, &json(record)?),
             None,
         )?;
+        one_or_conflict(made)?;
         self.tag(record)
     }
 
     fn update(&self, was: u64, record: &Record) -> Result<(), StoreError> {
-        self.put(
-            "UPDATE sessions SET rev = :rev, owner = :owner, template = :template, name = :name,
-             state = :state, live = :live, created_at = :created_at, ended_at = :ended_at, record = :record
-             WHERE id = :id AND rev = :was",
-            record,
-            Some(was),
-        )?;
+        let whole = (record, &*json(record)?);
+        let mut changed = self.put(UPDATE_IN_PLACE, whole, Some(was))?;
+        if changed == 0 {
+            changed = self.put(
+                "UPDATE sessions SET rev = :rev, owner = :owner, template = :template, name = :name,
+                 state = :state, live = :live, created_at = :created_at, ended_at = :ended_at, record = :record
+                 WHERE id = :id AND rev = :was",
+                whole,
+                Some(was),
+            )?;
+        }
+        one_or_conflict(changed)?;
         self.run("DELETE FROM tags WHERE session = ?1", &[&record.id.as_str()])?;
         self.tag(record)
     }
 
-    fn put(&self, sql: &str, record: &Record, was: Option<u64>) -> Result<(), StoreError> {
-        let text = json(record)?;
+    /// How many rows it changed.
+    fn put(&self, sql: &str, (record, text): (&Record, &str), was: Option<u64>) -> Result<usize, StoreError> {
         let ended_at = match &record.stage {
             Stage::Ended { at, .. } => Some(at.millis()),
             Stage::Pending { .. } | Stage::Running { .. } => None,
@@ -134,12 +145,10 @@ impl Writer<'_> {
         };
         // Only an update has the last one.
         let values = if was.is_some() { values } else { &values[..values.len() - 1] };
-        let rows = self
-            .db
+        self.db
             .prepare_cached(sql)
             .and_then(|mut statement| statement.execute(values))
-            .map_err(|error| refuse(&error, self.path))?;
-        one_or_conflict(rows)
+            .map_err(|error| refuse(&error, self.path))
     }
 
     fn tag(&self, record: &Record) -> Result<(), StoreError> {

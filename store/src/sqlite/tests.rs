@@ -457,6 +457,21 @@ async fn plan(store: &SqliteStore, sql: String, values: usize) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn an_update_that_no_list_goes_by_writes_no_index() {
+    let (_dir, path) = place();
+    let store = SqliteStore::open(&path).unwrap();
+    let writes = |sql: &'static str| {
+        store.on_writer(move |db: &Connection| {
+            let mut statement = db.prepare(&format!("EXPLAIN {sql}")).unwrap();
+            let steps = statement.raw_query().mapped(|row| row.get::<_, String>(1));
+            steps.map(Result::unwrap).filter(|step| step == "IdxInsert").count()
+        })
+    };
+    assert!(writes("UPDATE sessions SET state = 'ended'").await.unwrap() > 0);
+    assert_eq!(writes(apply::UPDATE_IN_PLACE).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn a_bearer_is_found_without_a_look_at_the_others() {
     let (_dir, path) = place();
     let store = SqliteStore::open(&path).unwrap();
