@@ -16,7 +16,7 @@ use crate::driver::{Command, Driver, Mail};
 use crate::ending;
 use crate::enrolment;
 use crate::hook::{Found, Hook, HookAnswer, HookCall, HookError, HookErrorKind, HookRun, MonitorInRequest};
-use crate::inner::Inner;
+use crate::inner::{Inner, When};
 use crate::last_words;
 use crate::over;
 use crate::record::Record;
@@ -190,9 +190,8 @@ impl Driver {
                     }
                 }
                 Effect::Wake { at, due } => self.arm(due, at),
-                Effect::AskStatus => {
-                    self.inner.ask_about(&self.session.record);
-                }
+                Effect::AskStatus => self.inner.ask_about(&self.session.record, When::Soon),
+                Effect::AskStatusLater => self.inner.ask_about(&self.session.record, When::Later),
                 Effect::Tell(hook) => self.tell(hook),
                 Effect::Notify(mut notice) => {
                     let record = &self.session.record;

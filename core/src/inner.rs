@@ -107,8 +107,18 @@ pub(crate) struct Ask {
     pub(crate) template: String,
     /// The one it is about, when it is about one.
     pub(crate) session: Option<SessionId>,
-    /// What made earlier rounds fail may be over.
-    pub(crate) anew: bool,
+    pub(crate) when: When,
+}
+
+/// How soon a template's jobs are asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    /// As soon as they may be again.
+    Soon,
+    /// The same, although rounds have failed: what made them fail may be over.
+    Anew,
+    /// When the scheduler has had a moment to look at a job; what is submitted meanwhile shares the answer.
+    Later,
 }
 
 /// A one-time secret of the page's sign-in.
@@ -214,15 +224,15 @@ impl Inner {
         }
     }
 
-    /// Has a template's jobs asked about soon; `anew` also where the last rounds failed.
-    pub(crate) fn ask_soon(&self, template: &str, anew: bool) {
-        let _ = self.ask.send(Ask { template: template.to_owned(), session: None, anew });
+    /// Has a template's jobs asked about.
+    pub(crate) fn ask(&self, template: &str, when: When) {
+        let _ = self.ask.send(Ask { template: template.to_owned(), session: None, when });
     }
 
-    /// Has one session's job asked about soon, and what is asked with it.
-    pub(crate) fn ask_about(&self, record: &Record) {
+    /// Has one session's job asked about, and what is asked with it.
+    pub(crate) fn ask_about(&self, record: &Record, when: When) {
         let (template, session) = (record.template.clone(), Some(record.id.clone()));
-        let _ = self.ask.send(Ask { template, session, anew: false });
+        let _ = self.ask.send(Ask { template, session, when });
     }
 
     pub(crate) fn keys(&self) -> Arc<Keys> {

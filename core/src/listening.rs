@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::backend::{Backend, Heard};
-use crate::inner::Inner;
+use crate::inner::{Inner, When};
 
 /// How long a job's own monitor has to tell its end, so that a usual end costs no round.
 const MOMENT: Duration = Duration::from_millis(300);
@@ -42,7 +42,7 @@ async fn listen(inner: &Inner, backend: &str, heard: &mut mpsc::UnboundedReceive
             next = heard.try_recv().ok();
         }
         for template in affected(inner, kind, |job| missed || jobs.contains(job)) {
-            inner.ask_soon(&template, missed);
+            inner.ask(&template, if missed { When::Anew } else { When::Soon });
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Every `poll` (jittered) while anything of a template is pending or lost, every ten times that for connected
 //! ones. A failed round changes nothing but the time of the next: it is backed off up to eight intervals. What an
-//! event asks for is asked at once, and events that follow close on one another share a round. Single sessions that
-//! rest, or are asked about again sooner, are in [`pauses`].
+//! event asks for is asked at once, or after a moment where a job is new, and events that follow close on one another
+//! share a round. Single sessions that rest, or are asked about again sooner, are in [`pauses`].
 
 mod pauses;
 
@@ -20,7 +20,7 @@ use wharf_protocol::{Dur, JobState, Phase, SessionId};
 
 use crate::driver::Command;
 use crate::hook::{Hook, HookAnswer};
-use crate::inner::{Ask, Inner};
+use crate::inner::{Ask, Inner, When};
 use crate::record::{LinkState, Record, Stage};
 use crate::registry::View;
 use crate::requests;
@@ -33,8 +33,10 @@ const SELDOM: u32 = 10;
 /// A round that fails again and again is put off up to so many intervals.
 const MOST_BACKOFF: u32 = 8;
 
-/// After a round, those that are asked for wait so long: in a storm of starts one serves many.
+/// After a round, those that are asked for wait so long.
 const REST: Duration = Duration::from_millis(500);
+/// What a scheduler is given to look at a new job: in a storm of starts one round serves many.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// One job to ask about.
 struct Question {
@@ -54,8 +56,8 @@ struct Rhythm {
     asked: bool,
     /// Asked for although rounds have failed.
     anew: bool,
-    /// Asked for then, because an answer was old.
-    again: Option<Instant>,
+    /// Asked for then: an answer was old, or a job is new.
+    later: Option<Instant>,
     /// Until then no round begins because it was asked for.
     rest: Option<Instant>,
 }
@@ -82,20 +84,19 @@ pub(crate) async fn run(inner: Arc<Inner>, mut ask: mpsc::UnboundedReceiver<Ask>
     loop {
         tokio::select! {
             () = inner.stop.cancelled() => return,
-            Some(Ask { template, session, anew }) = ask.recv() => {
+            Some(Ask { template, session, when }) = ask.recv() => {
                 if let Some(session) = session {
                     pauses.wake(&session);
                 }
-                let rhythm = rhythms.entry(template).or_default();
-                rhythm.asked = true;
-                rhythm.anew |= anew;
+                let poll = inner.template(&template).map_or(MOMENT, |good| interval(good.timeouts.poll));
+                rhythms.entry(template).or_default().ask(when, poll);
             }
             Some(Done { template, good, told, seldom, again }) = finished.recv() => {
                 let rhythm = rhythms.entry(template).or_default();
                 rhythm.running = false;
                 rhythm.failures = if good { 0 } else { (rhythm.failures + 1).min(MOST_BACKOFF) };
                 let now = Instant::now();
-                rhythm.again = again.map(|again| now + again);
+                rhythm.later = earlier(rhythm.later, again.map(|again| now + again));
                 told.into_iter().for_each(|told| pauses.heard(told, seldom, now));
                 pauses.retain(|session| inner.sessions.get(session).is_some());
             }
@@ -111,6 +112,15 @@ pub(crate) async fn run(inner: Arc<Inner>, mut ask: mpsc::UnboundedReceiver<Ask>
 }
 
 impl Rhythm {
+    /// An event asks for a round.
+    fn ask(&mut self, when: When, poll: Duration) {
+        match when {
+            When::Soon => self.asked = true,
+            When::Anew => (self.asked, self.anew) = (true, true),
+            When::Later => self.later = earlier(self.later, Some(Instant::now() + MOMENT.min(poll / 4))),
+        }
+    }
+
     /// Whether a round may have to begin now: looking at every session is worth it.
     fn is_near(&self) -> bool {
         let is_over = |at: Option<Instant>| at.is_none_or(|at| Instant::now() >= at);
@@ -119,7 +129,7 @@ impl Rhythm {
 
     /// Asked for by an event, and not too soon after the last one.
     fn is_asked(&self) -> bool {
-        (self.asked || self.again.is_some_and(|at| Instant::now() >= at))
+        (self.asked || self.later.is_some_and(|at| Instant::now() >= at))
             && (self.failures == 0 || self.anew)
             && self.rest.is_none_or(|until| Instant::now() >= until)
     }
@@ -258,7 +268,7 @@ fn round(
     {
         return;
     }
-    (rhythm.asked, rhythm.anew, rhythm.again) = (false, false, None);
+    (rhythm.asked, rhythm.anew, rhythm.later) = (false, false, None);
     let interval = jittered(poll) * (1 << rhythm.failures.min(3));
     rhythm.next = Some(now + interval);
     rhythm.rest = Some(now + REST.min(poll / 4));
@@ -278,6 +288,11 @@ fn round(
         }
         let _ = done.send(round);
     });
+}
+
+/// The earlier of two that there may be.
+fn earlier<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    [one, other].into_iter().flatten().min()
 }
 
 /// The interval of a template's rounds, such that the multiples of it below remain points in time.
@@ -324,7 +339,7 @@ async fn ask_batch(inner: &Inner, batch: &[Question], poll: Duration, round: &mu
         let Some(report) = report else { continue };
         let Some(handle) = inner.sessions.get(&question.session) else { continue };
         let again = pauses::again(&handle.view.borrow().record, report, inner.clock.now(), poll);
-        round.again = [round.again, again].into_iter().flatten().min();
+        round.again = earlier(round.again, again);
         let _ = handle.mail.send(Command::Reported(question.job.clone(), asked, report.clone()));
     }
 }

@@ -8,6 +8,7 @@ use wharf_protocol::signed::Purpose;
 
 use super::Driver;
 use crate::fence::{Fence, fence};
+use crate::inner::When;
 use crate::launcher::{LinkId, Refusal};
 use crate::link::ControlLink;
 use crate::requests;
@@ -28,7 +29,7 @@ impl Driver {
                 return Err(Refusal::Over("the session is over, or a newer monitor serves it".to_owned()));
             }
             Fence::Busy => {
-                self.inner.ask_about(&self.session.record);
+                self.inner.ask_about(&self.session.record, When::Soon);
                 let wait = Duration::from_secs(2);
                 return Err(Refusal::Later(wait, "another monitor is connected for this session".to_owned()));
             }

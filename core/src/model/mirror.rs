@@ -199,6 +199,7 @@ fn act(world: &mut World, effects: &[Effect]) {
             | Effect::CancelPrepare
             | Effect::PushSnapshot
             | Effect::AskStatus
+            | Effect::AskStatusLater
             | Effect::Tell(_)
             | Effect::ReviewStreams
             | Effect::Notify(_) => {}

@@ -2,7 +2,7 @@
 
 use wharf_protocol::{EndCause, JobState, Phase, StoppedBy, Time};
 
-use super::{Due, Effect, Work};
+use super::{Due, Effect, Mode, Work};
 use crate::hook::JobReport;
 use crate::record::{LinkState, Stage};
 
@@ -177,6 +177,11 @@ impl Work {
         let Some(job) = record.job.clone() else { return };
         let overdue = job.running_since.is_some_and(|since| self.now >= since.after(record.rules.register));
         if !overdue || self.connected() {
+            return;
+        }
+        if self.has_wish() {
+            // What could not be ended in the queue runs by now: tried again.
+            self.run_hook(Mode::Stop);
             return;
         }
         self.effect(Effect::EndStray { job: job.id, handle: job.handle });

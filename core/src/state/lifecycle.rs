@@ -176,6 +176,7 @@ fn deed(effect: &Effect) -> Option<String> {
         Effect::ReleaseMonitor => "let the monitor go".to_owned(),
         Effect::CloseLink => "hang up".to_owned(),
         Effect::AskStatus => "ask for its status".to_owned(),
+        Effect::AskStatusLater => "ask for its status in a moment".to_owned(),
         Effect::Tell(hook) => format!("run the {} hook", hook.as_str()),
         Effect::ReviewStreams => "see again who may stay in it".to_owned(),
         Effect::Notify(_) => "tell who is in it".to_owned(),

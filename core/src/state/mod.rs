@@ -231,6 +231,8 @@ pub enum Effect {
     },
     /// Ask the scheduler soon.
     AskStatus,
+    /// Ask it when it has had a moment to look at what it was given.
+    AskStatusLater,
     /// Run a hook that cannot change anything.
     Tell(Hook),
     /// See again who may stay, after shares changed.
@@ -269,6 +271,8 @@ pub const BACK: Duration = Duration::from_secs(5);
 pub const BACK_AFTER_BOOT: Duration = Duration::from_secs(35);
 /// How long a monitor may take to acknowledge an order, and to be done after the grace.
 pub const PATIENCE: Duration = Duration::from_secs(5);
+/// The reason of a session that could not be ended as somebody wanted.
+const UNENDED: &str = "terminate_failed";
 
 /// Decides. The session given is not changed.
 pub fn step(session: &Session, event: &Event, now: Time) -> Step {
@@ -331,7 +335,12 @@ impl Work {
         self.step.notes.push(Note { event, actor: actor.to_owned(), detail: detail.into() });
     }
 
+    /// Says what it waits for. That it could not be ended stays said, until it is over: somebody has to ask again.
     fn reason(&mut self, code: &str, message: impl Into<String>) {
+        let is_said = self.step.session.record.reason.as_ref().is_some_and(|said| said.code == UNENDED);
+        if is_said && code != UNENDED {
+            return;
+        }
         self.record().reason = Some(Reason { code: code.to_owned(), message: message.into() });
     }
 

@@ -234,7 +234,7 @@ impl Work {
         let message = submitted.message.clone().unwrap_or_else(|| "waiting for the scheduler".to_owned());
         self.reason("queued", message);
         self.note("submitted", "launcher", format!("job {}", submitted.job_id));
-        self.effect(Effect::AskStatus);
+        self.effect(Effect::AskStatusLater);
         self.effect(Effect::PushSnapshot);
         if let Some(wish) = &mut self.record().wish {
             wish.hook_pending = true;

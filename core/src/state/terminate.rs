@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wharf_protocol::{EndCause, Phase, StoppedBy};
 
-use super::{Due, Effect, Mode, PATIENCE, Work};
+use super::{Due, Effect, Mode, PATIENCE, UNENDED, Work};
 use crate::hook::HookError;
 use crate::record::{LinkState, Stage, Wish};
 
@@ -65,7 +65,7 @@ impl Work {
         self.wake(grace + PATIENCE, Due::Grace);
     }
 
-    fn run_hook(&mut self, mode: Mode) {
+    pub(super) fn run_hook(&mut self, mode: Mode) {
         if let Some(wish) = &mut self.record().wish {
             wish.hook_pending = true;
         }
@@ -117,7 +117,7 @@ impl Work {
                 if let Some(wish) = &mut self.record().wish {
                     wish.hook_pending = false;
                 }
-                self.reason("terminate_failed", format!("could not be ended: {}", error.message));
+                self.reason(UNENDED, format!("could not be ended: {}", error.message));
                 self.note("terminate_failed", "launcher", error.message.clone());
             }
             (Stage::Ended { .. }, Ok(()) | Err(_)) => {}

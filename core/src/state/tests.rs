@@ -142,7 +142,7 @@ fn a_recorded_session_is_submitted_once_and_then_queued() {
     assert_eq!(effects, [Effect::Submit { attempt: 1 }]);
     let (session, effects) = after(&[RESUME, submitted("j1")]);
     assert_eq!(phase(&session), Some(Phase::Submitted));
-    assert!(effects.contains(&Effect::AskStatus));
+    assert!(effects.contains(&Effect::AskStatusLater));
     assert_eq!(session.record.job.as_ref().map(|job| job.id.as_str()), Some("j1"));
 }
 
@@ -352,6 +352,22 @@ fn the_hooks_word_decides_on_a_pending_session_and_the_wish_stays() {
     assert!(effects.iter().any(|effect| matches!(effect, Effect::OrderEnd { .. })));
     let (session, _) = follow(session, &[exit(None, Some(15), false, Some(StoppedBy::Signal))]);
     assert_eq!(end(&session).stopped_by, Some(StoppedBy::Signal));
+}
+
+#[test]
+fn what_could_not_be_ended_stays_said_and_is_tried_again_once_it_runs() {
+    let no = hook_answered(Mode::Stop, Err(HookError::new(HookErrorKind::Unavailable, "away")));
+    let queued = reported(JobState::Queued);
+    let (session, _) =
+        after(&[RESUME, submitted("j1"), terminate(), no, queued, reported(JobState::Running)]);
+    let said = session.record.reason.clone().map(|reason| (reason.code, reason.message));
+    assert_eq!(said, Some(("terminate_failed".to_owned(), "could not be ended: away".to_owned())));
+    // Its monitor does not come either.
+    let again = step(&session, &Event::Due(Due::Register), at(10_000));
+    assert_eq!(again.session.record.state(), State::Pending, "its job would run on, and nobody would know");
+    assert!(again.effects.contains(&Effect::Terminate { mode: Mode::Stop }));
+    let ended = follow(again.session, &[hook_answered(Mode::Stop, Ok(()))]).0;
+    assert_eq!((end(&ended).cause, end(&ended).stopped_by), (EndCause::Terminated, Some(StoppedBy::Hook)));
 }
 
 #[test]
@@ -569,7 +585,8 @@ proptest! {
             // Nobody waits for nothing: a pending session has something under way or something to wake it.
             if is.state() == State::Pending && was.stage != is.stage {
                 let armed = step.effects.iter().any(|effect| matches!(effect,
-                    Effect::Prepare | Effect::Submit { .. } | Effect::Wake { .. } | Effect::Find | Effect::AskStatus));
+                    Effect::Prepare | Effect::Submit { .. } | Effect::Wake { .. } | Effect::Find
+                        | Effect::AskStatus | Effect::AskStatusLater));
                 prop_assert!(armed, "{event:?} left {:?} with nothing under way", is.stage);
             }
         }
