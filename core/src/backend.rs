@@ -56,10 +56,6 @@ pub trait HostModule: std::fmt::Debug + Send + Sync {
     fn name(&self) -> &'static str;
     /// The functions there are.
     fn functions(&self) -> &'static [HostFunction];
-    /// Whether calls may start processes on this host: what is left of those is looked for after each hook.
-    fn starts_processes(&self) -> bool {
-        true
-    }
     /// The program on this host that a call starts by the script's own word: only the request's monitor, or a command
     /// of the template.
     fn program<'a>(&self, _function: &str, _arguments: &'a Value) -> Option<&'a str> {
@@ -99,10 +95,31 @@ pub struct HostContext {
     pub progress: Option<tokio::sync::watch::Sender<String>>,
     /// The mark that every process of the call carries (`WHARF_INSTANCE`).
     pub mark: String,
+    /// Hears of it before a process of the call is started on this host.
+    pub processes: Arc<dyn Processes>,
     /// What is left of the hook's time.
     pub left: Duration,
     /// The call was given up.
     pub cancel: CancellationToken,
+}
+
+/// The processes of one call: what is left of those is looked for after the hook, and after a crash.
+pub trait Processes: std::fmt::Debug + Send + Sync {
+    /// Has to come before a process is started that carries the mark. A call that starts none costs no search.
+    ///
+    /// # Errors
+    /// The call has ended, or cannot be written down: nothing may be started then.
+    fn about_to_start(&self) -> Result<(), HostError>;
+}
+
+/// What belongs to no call: a question of the launcher's own.
+#[derive(Debug, Clone, Copy)]
+pub struct NoCall;
+
+impl Processes for NoCall {
+    fn about_to_start(&self) -> Result<(), HostError> {
+        Ok(())
+    }
 }
 
 /// Why a host function failed: becomes the hook's own error unless the script catches it.

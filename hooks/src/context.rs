@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wharf_core::backend::HostModule;
+use wharf_core::backend::{HostError, HostModule, Processes};
 use wharf_core::hook::{Hook, HookError};
 use wharf_protocol::api::TracedCommand;
 use wharf_protocol::{SessionId, TraceId};
@@ -202,5 +202,11 @@ impl Context {
             target.marks.insert(self.mark.clone());
         }
         target
+    }
+}
+
+impl Processes for Context {
+    fn about_to_start(&self) -> Result<(), HostError> {
+        self.about_to_run().map_err(|error| HostError::new(error.kind, error.message))
     }
 }

@@ -306,6 +306,7 @@ impl HostModule for Fake {
             HostFunction { name: "refuse", writes: true, doc: "Refuses." },
             HostFunction { name: "hang", writes: true, doc: "Hangs." },
             HostFunction { name: "start", writes: true, doc: "Gives back what it would start." },
+            HostFunction { name: "leave", writes: true, doc: "Leaves a process behind." },
         ]
     }
     fn program<'a>(&self, function: &str, arguments: &'a Value) -> Option<&'a str> {
@@ -319,6 +320,16 @@ impl HostModule for Fake {
     ) -> Result<Value, HostError> {
         match function {
             "start" => Ok(arguments),
+            "leave" => {
+                context.processes.about_to_start()?;
+                let child = std::process::Command::new("setsid")
+                    .args(["--fork", "sleep", "600"])
+                    .env("WHARF_INSTANCE", &context.mark)
+                    .stdout(std::process::Stdio::null())
+                    .status();
+                assert!(child.is_ok_and(|status| status.success()));
+                Ok(json!({}))
+            }
             "echo" => Ok(json!({"got": arguments, "mark": context.mark, "env": context.env})),
             "hang" => {
                 context.cancel.cancelled().await;
@@ -351,6 +362,31 @@ async fn the_backends_module_is_a_table_of_functions() {
     let mut hang = call("t", Hook::Find, json!({}));
     hang.deadline = Duration::from_millis(200);
     assert_eq!(hooks.call(hang).await.outcome.expect_err("late").kind, HookErrorKind::Timeout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_module_leaves_running_is_ended_and_one_that_starts_nothing_is_not_written_down() {
+    let mut bench = Bench::new();
+    bench.backends.push(Arc::new(Fake));
+    bench.lua(
+        "t",
+        "",
+        r#"
+    function M.logs() return { text = shell.echo{}.mark } end
+    function M.submit() shell.leave{} return { job_id = "1" } end"#,
+    );
+    let hooks = bench.hooks();
+    let journal = || std::fs::read_to_string(bench.data().join("calls.open")).expect("the journal");
+    answer(&hooks, "t", Hook::Logs, json!({})).await;
+    assert_eq!(journal(), "");
+    let run = hooks.call(call("t", Hook::Submit, json!({}))).await;
+    assert!(run.outcome.is_ok());
+    assert!(
+        run.trace.log.contains("[1 processes that the hook left behind were ended]"),
+        "{}",
+        run.trace.log
+    );
+    assert_eq!(journal().lines().count(), 2, "begun and ended: {}", journal());
 }
 
 #[tokio::test(flavor = "multi_thread")]

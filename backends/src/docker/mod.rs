@@ -158,10 +158,6 @@ impl HostModule for Docker {
         FUNCTIONS
     }
 
-    fn starts_processes(&self) -> bool {
-        false
-    }
-
     async fn call(
         &self,
         function: &str,

@@ -1,10 +1,11 @@
 //! What a container may be, without an engine.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use wharf_core::backend::{Backend as _, HostContext, HostModule as _};
+use wharf_core::backend::{Backend as _, HostContext, HostModule as _, NoCall};
 use wharf_core::hook::HookErrorKind;
 
 use super::arguments::{Create, read};
@@ -20,6 +21,7 @@ fn context(config: Value) -> HostContext {
         config,
         progress: None,
         mark: "test".to_owned(),
+        processes: Arc::new(NoCall),
         left: Duration::from_secs(5),
         cancel: CancellationToken::new(),
     }

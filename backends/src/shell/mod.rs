@@ -154,6 +154,7 @@ async fn spawn(spawn: Spawn, context: &HostContext) -> Result<Value, HostError> 
         .current_dir(&spawn.dir)
         .stdin(std::process::Stdio::null())
         .kill_on_drop(true);
+    context.processes.about_to_start()?;
     let output = tokio::select! {
         output = command.output() => output.map_err(|error| not_started(&format!("{program}: {error}")))?,
         () = context.cancel.cancelled() => return Err(HostError::new(HookErrorKind::Timeout, "given up")),

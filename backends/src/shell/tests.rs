@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command};
 
 use tokio_util::sync::CancellationToken;
+use wharf_core::backend::NoCall;
 
 use super::*;
 
@@ -17,6 +18,7 @@ fn context() -> HostContext {
         config: Value::Null,
         progress: None,
         mark: "instance:call".to_owned(),
+        processes: Arc::new(NoCall),
         left: Duration::from_secs(10),
         cancel: CancellationToken::new(),
     }

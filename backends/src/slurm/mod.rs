@@ -25,7 +25,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
-use wharf_core::backend::{Backend, HostContext, HostError, HostFunction, HostModule};
+use wharf_core::backend::{Backend, HostContext, HostError, HostFunction, HostModule, NoCall};
 use wharf_core::hook::HookErrorKind;
 
 use arguments::{Extend, Jobs, Nothing, Sbatch, Scancel, Status, Tags, read};
@@ -124,6 +124,7 @@ impl Backend for Slurm {
             config: serde_json::Value::Null,
             progress: None,
             mark: String::new(),
+            processes: Arc::new(NoCall),
             left: Duration::from_secs(4),
             cancel: CancellationToken::new(),
         };

@@ -154,6 +154,7 @@ pub(super) async fn run(
         env.insert("TZ".to_owned(), "UTC0".to_owned());
         env.insert("SLURM_TIME_FORMAT".to_owned(), "standard".to_owned());
     }
+    context.processes.about_to_start()?;
     let mut child = tokio::process::Command::new(program)
         .args(arguments)
         .env_clear()

@@ -88,6 +88,7 @@ impl Fake {
             config: serde_json::Value::Null,
             progress: None,
             mark: String::new(),
+            processes: Arc::new(NoCall),
             left,
             cancel: CancellationToken::new(),
         }

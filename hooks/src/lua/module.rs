@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use mlua::{Lua, Table, Value as Lv};
 use serde_json::Value;
-use wharf_core::backend::{HostContext, HostFunction, HostModule};
+use wharf_core::backend::{HostContext, HostFunction, HostModule, Processes};
 use wharf_core::hook::{Hook, HookErrorKind};
 
-use super::fault::{Failed, failed, host, mistake};
+use super::fault::{failed, host, mistake};
 use super::host::Host;
 use super::value::{Into, Out, Secrets};
 use crate::context::Context;
@@ -72,12 +72,10 @@ pub(super) async fn call(
         config: context.version.template.config.clone(),
         progress: context.progress.clone(),
         mark: context.mark.clone(),
+        processes: Arc::clone(&context) as Arc<dyn Processes>,
         left: context.left(),
         cancel,
     };
-    if module.starts_processes() {
-        context.about_to_run().map_err(|error| mlua::Error::external(Failed(error)))?;
-    }
     let started = Instant::now();
     // Connections of a backend belong to the launcher's runtime, not to this thread.
     let task =

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use wharf_core::backend::NoCall;
 
 use super::*;
 
@@ -269,6 +270,7 @@ fn context(programs: &tempfile::TempDir, left: Duration) -> HostContext {
         config: Value::Null,
         progress: None,
         mark: String::new(),
+        processes: Arc::new(NoCall),
         left,
         cancel: CancellationToken::new(),
     }
