@@ -133,11 +133,9 @@ impl Client {
 
     /// Starts a session and waits for its job's id; the session's id.
     fn start(&mut self, body: &str) -> String {
-        let session = self.ask("POST", "/sessions", body, 201);
-        let id = session["id"].as_str().expect("a session has an id").to_owned();
-        let session = self.ask("GET", &format!("/sessions/{id}?wait=submitted&timeout=60s"), "", 200);
+        let session = self.ask("POST", "/sessions?wait=submitted&timeout=60s", body, 201);
         assert!(session["job"]["id"].is_string(), "{session}");
-        id
+        session["id"].as_str().expect("a session has an id").to_owned()
     }
 }
 

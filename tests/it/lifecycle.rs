@@ -176,6 +176,36 @@ fn a_pending_session_refuses_what_needs_a_monitor() {
 }
 
 #[test]
+fn start_can_wait_and_has_started_whatever_it_waits_for() {
+    let launcher = Launcher::with(&Template::queueing("queue"));
+    let start = |query: &str, key: &str| {
+        let (path, body) = (format!("/sessions?{query}"), json!({"template": "queue"}));
+        launcher.http().with("Idempotency-Key", key).post(&path, &body)
+    };
+    let submitted = start("wait=submitted&timeout=20s", "one");
+    let session = submitted.expect(201);
+    assert_eq!(session["phase"], "submitted", "{submitted}");
+    assert!(session["job"]["id"].is_string(), "{submitted}");
+    let id = session["id"].as_str().expect("an id").to_owned();
+    assert_eq!(submitted.header("location"), Some(format!("/api/v1/sessions/{id}")));
+    // The same once more, as after a lost answer: it waits for the same session.
+    std::thread::scope(|scope| {
+        let again = scope.spawn(|| start("wait=running&timeout=20s", "one"));
+        launcher.start_queued(&id);
+        let again = again.join().expect("no panic").expect(200);
+        assert_eq!((&again["id"], &again["state"]), (&session["id"], &json!("running")), "{again}");
+    });
+    let late = start("wait=running&timeout=300ms", "two");
+    assert_eq!(late.expect(201)["state"], "pending", "{late}");
+    assert!(late.took < Duration::from_secs(5), "{late}");
+    let before = launcher.http().get("/sessions").expect(200)["items"].as_array().map(Vec::len);
+    start("wait=never", "three").problem(422, "invalid");
+    start("timeout=often", "three").problem(422, "invalid");
+    let after = launcher.http().get("/sessions").expect(200)["items"].as_array().map(Vec::len);
+    assert_eq!(before, after, "nothing was started");
+}
+
+#[test]
 fn connect_can_wait_for_the_session_to_run() {
     let launcher = Launcher::with(&Template::queueing("queue"));
     let id = launcher.start_session(&json!({"template": "queue"}));

@@ -23,13 +23,20 @@ use crate::problem::Refused;
 /// Longest wait of one request.
 const MOST_WAIT: Duration = Duration::from_secs(3600);
 
-pub(super) fn wait_for(text: &str) -> Option<WaitFor> {
+fn wait_for(text: &str) -> Option<WaitFor> {
     match text {
         "submitted" => Some(WaitFor::Submitted),
         "running" => Some(WaitFor::Running),
         "ended" => Some(WaitFor::Ended),
         _ => None,
     }
+}
+
+/// What `wait` and `timeout` ask for.
+fn waiting(query: &mut Query) -> Result<Option<(WaitFor, Duration)>, Problem> {
+    let timeout = query.duration("timeout")?.unwrap_or(Duration::from_secs(30)).min(MOST_WAIT);
+    let wrong = || Problem::field("wait", "has to be submitted, running or ended");
+    query.one("wait").map(|word| Ok((wait_for(&word).ok_or_else(wrong)?, timeout))).transpose()
 }
 
 fn states(query: &mut Query) -> Result<Vec<SessionState>, Problem> {
@@ -75,17 +82,20 @@ pub(super) async fn list(
 
 /// Start a session
 #[utoipa::path(post, path = "/api/v1/sessions", tag = "sessions", request_body = StartRequest,
-    params(("Idempotency-Key" = Option<String>, Header)),
+    params(("Idempotency-Key" = Option<String>, Header),
+        ("wait" = Option<String>, Query, description = "submitted, running or ended: it is answered then, or at the timeout"),
+        ("timeout" = Option<String>, Query)),
     responses((status = 201, body = Session), (status = 200, body = Session, description = "The session of an earlier request with this key"),
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn start(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
-    query: Query,
+    mut query: Query,
     Body(request): Body<StartRequest>,
 ) -> Result<Response, Refused> {
     let actor = caller.actor()?;
+    let waiting = waiting(&mut query)?;
     query.finish()?;
     let key = match headers.get("idempotency-key") {
         Some(key) => Some(
@@ -100,7 +110,15 @@ pub(super) async fn start(
     let started = app.launcher.start(actor, request, key).await?;
     let status = if started.created { StatusCode::CREATED } else { StatusCode::OK };
     let location = [("location", format!("/api/v1/sessions/{}", started.session.id))];
-    Ok((status, location, Json(started.session)).into_response())
+    let session = match waiting {
+        // It has been started, whatever becomes of it meanwhile.
+        Some((what, timeout)) => {
+            let waited = app.launcher.wait(actor, &started.session.id, what, timeout).await;
+            waited.unwrap_or(started.session)
+        }
+        None => started.session,
+    };
+    Ok((status, location, Json(session)).into_response())
 }
 
 /// One session, at a state or at the timeout
@@ -115,18 +133,12 @@ pub(super) async fn show(
     mut query: Query,
 ) -> Result<Json<Session>, Refused> {
     let actor = caller.actor()?;
-    let wait = query.one("wait");
-    let timeout = query.duration("timeout")?.unwrap_or(Duration::from_secs(30)).min(MOST_WAIT);
+    let waiting = waiting(&mut query)?;
     query.finish()?;
-    let session = match wait {
+    Ok(Json(match waiting {
         None => app.launcher.get(actor, &id).await?,
-        Some(word) => {
-            let what = wait_for(&word)
-                .ok_or_else(|| Problem::field("wait", "has to be submitted, running or ended"))?;
-            app.launcher.wait(actor, &id, what, timeout).await?
-        }
-    };
-    Ok(Json(session))
+        Some((what, timeout)) => app.launcher.wait(actor, &id, what, timeout).await?,
+    }))
 }
 
 /// A session's parameters
