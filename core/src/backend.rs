@@ -30,6 +30,10 @@ pub trait Backend: std::fmt::Debug + Send + Sync {
     async fn free_memory(&self) -> Option<u64> {
         None
     }
+    /// What a usable backend does without just now, and why; for the administrator.
+    fn lacks(&self) -> Option<String> {
+        None
+    }
     /// Removes what a submit left half done of a session that nobody knows any more: only what has never run and cannot
     /// begin by itself. Nothing there is success.
     async fn forget(&self, _session: &SessionId) -> Result<(), String> {

@@ -294,7 +294,7 @@ pub struct BackendStatus {
     /// How long its last answer took, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<u64>,
-    /// The last failure.
+    /// The last failure; of a healthy one what it does without.
     pub last_error: Option<String>,
     /// `closed` (working), `open` (not asked for a while) or `half_open` (one try under way).
     pub breaker: String,

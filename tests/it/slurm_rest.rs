@@ -34,7 +34,7 @@ fn the_job_is_the_one_that_sbatch_would_submit() {
     let slurm = Slurm::shared();
     let (by_rest, sbatch) = launcher(&slurm, &http(&slurm), "");
     let (by_command, _) = launcher(&slurm, "", "");
-    let params = json!({"partition": "debug", "account": "physics", "cpus": 2, "memory": "64MiB", "time": "30m", "nodes": 1});
+    let params = json!({"partition": "debug", "account": "physics", "cpus": 2, "memory": "64MiB", "time": "30m", "nodes": 1, "gpus": 1});
     let command = ["sh", "-c", "umask; env | grep -v ^WHARF | sort; pwd; exec sleep 1000"];
     let seen = |launcher: &Launcher| {
         let body = json!({"template": "batch", "params": params, "command": command});
@@ -82,7 +82,9 @@ fn the_job_is_the_one_that_sbatch_would_submit() {
     let ((job, log), (expected_job, expected_log)) = (seen(&by_rest), seen(&by_command));
     assert!(log.contains("0077") && log.iter().any(|word| word.starts_with("PATH=")), "{log:?}");
     assert!(
-        expected_job.contains("TimeLimit=00:30:00") && expected_job.contains("Requeue=0"),
+        ["TimeLimit=00:30:00", "Requeue=0", "TresPerJob=gres:gpu:1"]
+            .iter()
+            .all(|word| expected_job.contains(*word)),
         "{expected_job:?}"
     );
     let differences = |one: &BTreeSet<String>, other: &BTreeSet<String>| {
@@ -110,14 +112,13 @@ fn its_socket_serves_too_with_a_token_where_it_wants_one() {
 #[test]
 fn what_it_cannot_be_told_and_what_it_is_away_for_is_sbatchs() {
     let slurm = Slurm::shared();
-    let (gpus, sbatch) = launcher(&slurm, &http(&slurm), "");
-    let id = gpus
-        .start_session(&json!({"template": "batch", "params": {"gpus": 1}, "command": ["sleep", "1000"]}));
+    let (nice, sbatch) = launcher(&slurm, &http(&slurm), "options = [\"--nice=7\"]");
+    let id = nice.start_session(&json!({"template": "batch", "command": ["sleep", "1000"]}));
     let job = slurm.await_job(&id, &["RUNNING", "PENDING"]);
     let shown = slurm.run(&["scontrol", "--oneliner", "show", "job", &job]);
-    assert!(shown.contains("TresPerJob=gres:gpu:1"), "{shown}");
+    assert!(shown.contains("Nice=7"), "{shown}");
     assert_eq!(Slurm::calls(&sbatch), 1);
-    gpus.terminate(&id, "20s");
+    nice.terminate(&id, "20s");
 
     let (away, sbatch) = launcher(&slurm, "http://127.0.0.1:9", "");
     for count in 1..=2 {
@@ -126,6 +127,15 @@ fn what_it_cannot_be_told_and_what_it_is_away_for_is_sbatchs() {
         assert_eq!(Slurm::calls(&sbatch), count);
         away.terminate(&id, "20s");
     }
+    let backends = away.http().get("/backends").expect(200);
+    let near =
+        backends["items"].as_array().into_iter().flatten().find(|backend| backend["name"] == "slurm/near");
+    let near = near.unwrap_or_else(|| panic!("{backends}"));
+    let lacks = "jobs are submitted by sbatch, not by slurmrestd at http://127.0.0.1:9: ";
+    assert_eq!(near["healthy"], true, "{near}");
+    assert!(near["last_error"].as_str().is_some_and(|words| words.starts_with(lacks)), "{near}");
+    let doctor = away.cli(&["doctor"]).stdout;
+    assert!(doctor.contains(&format!("slurm/near: {lacks}")), "{doctor}");
     let log = away.log();
     assert_eq!(log.matches("sbatch serves instead of Slurm's REST interface").count(), 1, "told once: {log}");
 }

@@ -139,6 +139,10 @@ impl Backend for Slurm {
     fn module(&self) -> Option<Arc<dyn HostModule>> {
         Some(Arc::new(self.clone()))
     }
+
+    fn lacks(&self) -> Option<String> {
+        self.rest.as_ref()?.lacks()
+    }
 }
 
 #[async_trait]

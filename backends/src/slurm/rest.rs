@@ -108,7 +108,8 @@ impl fmt::Display for RestAddress {
 pub(super) struct Rest {
     address: RestAddress,
     known: Mutex<Known>,
-    closed: std::sync::Mutex<Option<Instant>>,
+    /// Until when it is left alone, and why.
+    closed: std::sync::Mutex<Option<(Instant, String)>>,
     idle: std::sync::Mutex<Vec<Idle>>,
 }
 
@@ -403,13 +404,20 @@ impl Rest {
 
     fn is_closed(&self) -> bool {
         let mut closed = self.closed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *closed = closed.filter(|until| Instant::now() < *until);
+        closed.take_if(|(until, _)| Instant::now() >= *until);
         closed.is_some()
+    }
+
+    /// Why sbatch serves meanwhile, if it does.
+    pub(super) fn lacks(&self) -> Option<String> {
+        let closed = self.closed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (_, why) = closed.as_ref().filter(|(until, _)| Instant::now() < *until)?;
+        Some(format!("jobs are submitted by sbatch, not by slurmrestd at {}: {why}", self.address))
     }
 
     fn close(&self, Closed { pause, why, .. }: Closed) {
         let mut closed = self.closed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if closed.replace(Instant::now() + pause).is_none() {
+        if closed.replace((Instant::now() + pause, why.clone())).is_none() {
             let (address, seconds) = (&self.address, pause.as_secs());
             tracing::warn!(%address, why = %why.escape_debug(), "sbatch serves instead of Slurm's REST interface for {seconds} s");
         }

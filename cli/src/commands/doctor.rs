@@ -328,10 +328,16 @@ async fn templates_and_backends(client: &Client) -> Vec<Finding> {
         });
     }
     if let Ok(backends) = client.backends().await {
-        for backend in backends.iter().filter(|reply| reply.value.healthy == Some(false)) {
-            let backend = &backend.value;
-            let detail = format!("{}: {}", backend.name, backend.last_error.clone().unwrap_or_default());
-            findings.push(Finding::warn("backends", detail, "starts of its templates are refused meanwhile"));
+        for backend in backends.iter().map(|reply| &reply.value) {
+            let down = backend.healthy == Some(false);
+            let words = backend.last_error.as_deref().or_else(|| down.then_some("it cannot be used"));
+            let Some(words) = words else { continue };
+            let hint = if down {
+                "starts of its templates are refused meanwhile"
+            } else {
+                "it serves meanwhile; see `wharf backend list`"
+            };
+            findings.push(Finding::warn("backends", format!("{}: {words}", backend.name), hint));
         }
     }
     findings

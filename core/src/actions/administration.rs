@@ -230,7 +230,10 @@ impl Launcher {
                     status.breaker = "open".to_owned();
                     status.next_try = Some(self.inner.clock.now().after(left));
                 }
-                Ok(()) => self.add_troubles(&own, &mut status),
+                Ok(()) => {
+                    self.add_troubles(&own, &mut status);
+                    status.last_error = status.last_error.or_else(|| backend.lacks());
+                }
             }
             answer.push(status);
         }

@@ -40,9 +40,7 @@ fn option(text: &str) -> Option<(&'static str, Value)> {
 /// Whether all that is wanted can be told in the same words as sbatch.
 pub(super) fn can_tell(job: &Sbatch) -> bool {
     let nothing = |text: &Option<String>| text.as_ref().is_none_or(String::is_empty);
-    nothing(&job.cluster)
-        && job.gpus.is_none_or(|gpus| gpus == 0)
-        && job.options.iter().all(|text| option(text).is_some())
+    nothing(&job.cluster) && job.options.iter().all(|text| option(text).is_some())
 }
 
 /// The request's body.
@@ -88,6 +86,11 @@ pub(super) fn of(version: u32, job: &Sbatch) -> Result<Vec<u8>, HostError> {
     let cpus = job.cpus.filter(|cpus| *cpus > 0);
     if let Some(cpus) = cpus {
         add("cpus_per_task", json!(cpus));
+    }
+    match job.gpus.filter(|gpus| *gpus > 0) {
+        Some(gpus) if old => add("gpus", json!(gpus.to_string())),
+        Some(gpus) => add("tres_per_job", json!(format!("gres/gpu:{gpus}"))),
+        None => {}
     }
     if old {
         nodes.into_iter().for_each(|nodes| add("nodes", json!(nodes)));
@@ -136,6 +139,9 @@ fn environment(job: &Sbatch) -> Vec<(&'static str, String)> {
     ];
     if let Some(cpus) = job.cpus.filter(|cpus| *cpus > 0) {
         environment.push(("SLURM_CPUS_PER_TASK", cpus.to_string()));
+    }
+    if let Some(gpus) = job.gpus.filter(|gpus| *gpus > 0) {
+        environment.push(("SLURM_GPUS", gpus.to_string()));
     }
     environment
 }

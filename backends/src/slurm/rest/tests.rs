@@ -51,7 +51,7 @@ fn addresses_are_sockets_or_this_hosts_ports() {
 fn a_job_is_told_in_the_words_of_each_version() {
     let all = json!({
         "partition": "gpu", "account": "physics", "qos": "high", "reservation": "class", "constraint": "a100",
-        "time": "90s", "memory": "1GiB", "cpus": 4, "nodes": 2, "options": ["--hold", "--licenses=x:2"],
+        "time": "90s", "memory": "1GiB", "cpus": 4, "nodes": 2, "gpus": 3, "options": ["--hold", "--licenses=x:2"],
     });
     let old = document(38, &all);
     assert_eq!(old["script"], "#!/bin/sh\n");
@@ -68,6 +68,7 @@ fn a_job_is_told_in_the_words_of_each_version() {
         ("memory_per_node", json!("1024M")),
         ("cpus_per_task", json!(4)),
         ("nodes", json!(2)),
+        ("gpus", json!("3")),
         ("hold", json!(true)),
         ("licenses", json!("x:2")),
         ("no_requeue", json!(true)),
@@ -86,6 +87,7 @@ fn a_job_is_told_in_the_words_of_each_version() {
         ("memory_per_node", json!({ "set": true, "number": 1024 })),
         ("minimum_nodes", json!(2)),
         ("maximum_nodes", json!(2)),
+        ("tres_per_job", json!("gres/gpu:3")),
         ("tasks", json!(2)),
         ("minimum_cpus", json!(8)),
         ("requeue", json!(false)),
@@ -100,6 +102,10 @@ fn a_job_is_told_in_the_words_of_each_version() {
     assert_eq!(document(38, &again)["job"]["requeue"], true);
     assert_eq!(document(38, &again)["job"]["no_requeue"], Value::Null);
     assert_eq!(document(40, &again)["job"]["requeue"], true);
+    for version in [38, 44] {
+        let none = &document(version, &json!({ "gpus": 0 }))["job"];
+        assert_eq!((&none["gpus"], &none["tres_per_job"]), (&Value::Null, &Value::Null), "{none}");
+    }
 }
 
 #[test]
@@ -114,12 +120,11 @@ fn what_sbatch_would_not_be_handed_is_handed_to_nobody() {
 #[test]
 fn what_cannot_be_told_in_the_same_words_is_sbatchs() {
     for more in
-        [json!({}), json!({ "gpus": 0, "cluster": "" }), json!({ "options": ["--hold", "--wckey=w"] })]
+        [json!({}), json!({ "gpus": 1, "cluster": "" }), json!({ "options": ["--hold", "--wckey=w"] })]
     {
         assert!(document::can_tell(&job(&more)), "{more}");
     }
     for more in [
-        json!({ "gpus": 1 }),
         json!({ "cluster": "other" }),
         json!({ "options": ["--exclusive"] }),
         json!({ "options": ["--holdx"] }),
