@@ -1,11 +1,10 @@
 //! Running a program in the session for somebody.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
@@ -16,6 +15,7 @@ use wharf_protocol::monitor::StreamReply;
 use wharf_protocol::stream::{Channel, ClientControl, ExecStart, Exit, ServerControl};
 use wharf_protocol::{ErrorCode, Problem};
 
+use crate::backlog::{Backlog, LOOK};
 use crate::monitor::Monitor;
 use crate::pty::Pty;
 use crate::reaper::Ended;
@@ -27,10 +27,6 @@ use crate::tree;
 /// delays nothing.
 const DRAIN: Duration = Duration::from_millis(200);
 
-/// Most bytes of input that wait for the program; whatever comes behind them waits too.
-const BACKLOG: usize = 1 << 20;
-/// How often a client is looked for, while nothing is read of it.
-const LOOK: Duration = Duration::from_millis(500);
 /// From the hang-up to SIGKILL, when the client is gone.
 const LAST: Duration = Duration::from_secs(5);
 /// From the hang-up to SIGTERM.
@@ -90,7 +86,7 @@ pub(crate) async fn exec(monitor: &Monitor, stream: LinkStream, start: ExecStart
     };
     let Running { pid, mut end, streams } = running;
     let (frames, mut output) = mpsc::channel::<Frame>(4);
-    let mut inputs = Inputs { pid, pty: None, pipe: None, waiting: Waiting::default() };
+    let mut inputs = Inputs { pid, pty: None, pipe: None, waiting: Backlog::default(), ends: false };
     let copying = match streams {
         Streams::Terminal(pty) => {
             inputs.pty = Some(pty.clone());
@@ -214,35 +210,9 @@ struct Inputs {
     pid: Pid,
     pty: Option<Pty>,
     pipe: Option<pipe::Sender>,
-    waiting: Waiting,
-}
-
-/// Input that the program has not taken yet.
-#[derive(Default)]
-struct Waiting {
-    pieces: VecDeque<Bytes>,
-    length: usize,
-    /// No more comes after it.
+    waiting: Backlog,
+    /// No more comes after what waits.
     ends: bool,
-}
-
-impl Waiting {
-    fn push(&mut self, piece: Bytes) {
-        self.length += piece.len();
-        if !piece.is_empty() {
-            self.pieces.push_back(piece);
-        }
-    }
-
-    fn took(&mut self, count: usize) {
-        self.length -= count;
-        if let Some(first) = self.pieces.front_mut() {
-            first.advance(count);
-            if first.is_empty() {
-                self.pieces.pop_front();
-            }
-        }
-    }
 }
 
 impl Inputs {
@@ -254,10 +224,10 @@ impl Inputs {
         // Looks that were not needed are not made up for.
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let first = self.waiting.pieces.front().cloned();
+            let first = self.waiting.first();
             let is_blocked = first.is_some();
             tokio::select! {
-                frame = reader.recv(), if self.waiting.length < BACKLOG => match frame {
+                frame = reader.recv(), if self.waiting.has_room() => match frame {
                     Ok(Some(frame)) => self.take(frame),
                     Ok(None) | Err(_) => return,
                 },
@@ -265,14 +235,14 @@ impl Inputs {
                     Ok(count) => self.waiting.took(count),
                     Err(_) => {
                         // It reads no more; it may still have something to say.
-                        (self.pty, self.pipe, self.waiting) = (None, None, Waiting::default());
+                        (self.pty, self.pipe, self.waiting, self.ends) = (None, None, Backlog::default(), false);
                     }
                 },
                 _ = look.tick(), if is_blocked => if reader.is_over() {
                     return;
                 },
             }
-            if self.waiting.ends && self.waiting.pieces.is_empty() {
+            if self.ends && self.waiting.is_empty() {
                 self.pipe = None;
             }
         }
@@ -301,7 +271,7 @@ impl Inputs {
                     if self.pty.is_some() {
                         self.waiting.push(Bytes::from_static(&[4]));
                     } else {
-                        self.waiting.ends = true;
+                        self.ends = true;
                     }
                 }
                 Ok(ClientControl::Resize(_) | ClientControl::Start(_)) | Err(_) => {}

@@ -9,6 +9,7 @@
 //! to hold the launcher's key (a refusal comes before any proof, and is believed), takes the command's descendants
 //! down with it, and exits with the command's own code.
 
+mod backlog;
 mod bootstrap;
 mod cgroup;
 mod detach;

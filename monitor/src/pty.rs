@@ -60,15 +60,6 @@ impl Pty {
             }
         }
     }
-
-    /// Writes what somebody typed.
-    pub(crate) async fn write_all(&self, mut data: &[u8]) -> io::Result<()> {
-        while !data.is_empty() {
-            let count = self.write(data).await?;
-            data = &data[count..];
-        }
-        Ok(())
-    }
 }
 
 #[expect(unsafe_code, reason = "a promise about the descriptor that its owner keeps")]

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
-use wharf_link::{Frame, LinkStream};
+use tokio::time::{Instant, MissedTickBehavior};
+use wharf_link::{Frame, LinkReader, LinkStream};
 use wharf_protocol::api::Role;
 use wharf_protocol::monitor::StreamReply;
 use wharf_protocol::stream::{Channel, ClientControl, Exit, ServerControl, Size};
 use wharf_protocol::{ErrorCode, Problem};
 
+use crate::backlog::{Backlog, LOOK};
 use crate::monitor::Monitor;
 use crate::pty::Pty;
 use crate::screen::{SCROLLBACK, Screen};
@@ -26,6 +27,8 @@ const BEHIND: usize = 1 << 20;
 
 /// A viewer that is so many bytes behind is waited for while it reads.
 const FULL: usize = 512 * 1024;
+/// What a viewer had typed before it left waits so long for the program to take some of it.
+const LAST: Duration = Duration::from_secs(10);
 /// One that has not read anything for so long is not.
 const STALLED: Duration = Duration::from_millis(500);
 
@@ -133,6 +136,51 @@ impl Terminal {
         View { first, offset, screen, next, behind }
     }
 
+    /// Takes what a viewer types, until that one has gone; with `control`, else nothing of it counts.
+    async fn listen(&self, reader: &mut LinkReader, control: bool) {
+        let mut waiting = Backlog::default();
+        let mut look = tokio::time::interval(LOOK);
+        // Looks that were not needed are not made up for.
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let first = waiting.first();
+            let is_blocked = first.is_some();
+            let typed = async {
+                match &first {
+                    Some(first) => self.pty.write(first).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                frame = reader.recv(), if waiting.has_room() => match frame {
+                    Ok(Some(Frame::Data(Channel::Stdin, data))) if control => waiting.push(data),
+                    Ok(Some(Frame::Control(text))) if control => {
+                        if let Ok(ClientControl::Resize(size)) = serde_json::from_slice(&text) {
+                            self.resize(size);
+                        }
+                    }
+                    Ok(Some(Frame::Data(..) | Frame::Control(_))) => {}
+                    Ok(None) => break,
+                    Err(_) => return,
+                },
+                taken = typed => match taken {
+                    Ok(count) => waiting.took(count),
+                    Err(_) => return,
+                },
+                _ = look.tick(), if is_blocked && !waiting.has_room() => if reader.is_over() {
+                    return;
+                },
+            }
+        }
+        // It had all been typed before it left.
+        while let Some(first) = waiting.first() {
+            match tokio::time::timeout(LAST, self.pty.write(&first)).await {
+                Ok(Ok(count)) => waiting.took(count),
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
+    }
+
     fn resize(&self, size: Size) {
         if size.is_valid() {
             self.shown().screen.resize(size);
@@ -203,25 +251,8 @@ pub(crate) async fn attach(monitor: &Monitor, stream: LinkStream, wish: Wish) {
         }
         writer.close().await;
     };
-    let read = async {
-        while let Ok(Some(frame)) = reader.recv().await {
-            match frame {
-                Frame::Data(Channel::Stdin, data) if control => {
-                    if terminal.pty.write_all(&data).await.is_err() {
-                        return;
-                    }
-                }
-                Frame::Control(text) if control => {
-                    if let Ok(ClientControl::Resize(size)) = serde_json::from_slice(&text) {
-                        terminal.resize(size);
-                    }
-                }
-                Frame::Data(..) | Frame::Control(_) => {}
-            }
-        }
-    };
     tokio::select! {
         () = write => {}
-        () = read => {}
+        () = terminal.listen(&mut reader, control) => {}
     }
 }

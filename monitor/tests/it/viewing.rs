@@ -61,6 +61,35 @@ async fn a_terminal_shows_its_screen_and_then_what_comes() {
 }
 
 #[tokio::test]
+async fn input_that_is_not_read_hides_no_resize() {
+    let script = "stty raw -echo; trap 'stty size' WINCH; echo ready; while :; do sleep 0.1; done";
+    let place = Place::new(&["sh", "-c", script]).tty();
+    let _job = place.run();
+    let link = place.link().await;
+    link.prints("ready").await;
+    let mut controller = link.open(&attach(Role::Control, None)).await;
+    // Far more than a terminal holds for its program.
+    for _ in 0..16 {
+        controller.send(&[b'x'; 8 << 10]).await;
+    }
+    controller.control(&ClientControl::Resize(Size { rows: 33, cols: 77 })).await;
+    controller.until("33 77").await;
+}
+
+#[tokio::test]
+async fn what_was_typed_before_the_viewer_left_is_typed() {
+    let script = "stty raw -echo; echo ready; sleep 1; head -c 100000 | wc -c; exec sleep 1000";
+    let place = Place::new(&["sh", "-c", script]).tty();
+    let _job = place.run();
+    let link = place.link().await;
+    link.prints("ready").await;
+    let mut controller = link.open(&attach(Role::Control, None)).await;
+    controller.send(&[b'x'; 100_000]).await;
+    drop(controller);
+    link.prints("100000").await;
+}
+
+#[tokio::test]
 async fn the_command_leads_its_terminal() {
     let script = "ps -o pid=,sid=,tpgid= -p $$; cat";
     let place = Place::new(&["sh", "-c", script]).tty();
