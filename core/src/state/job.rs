@@ -97,11 +97,7 @@ impl Work {
             JobState::Starting => self.reason("starting", words("its job is being started")),
             JobState::Running => {
                 self.reason("registering", "its job runs; waiting for its monitor");
-                let record = &self.step.session.record;
-                if let Some(since) = record.job.as_ref().and_then(|job| job.running_since) {
-                    let at = since.after(record.rules.register);
-                    self.effect(Effect::Wake { at, due: Due::Register });
-                }
+                self.arm_register();
             }
             JobState::Suspended => self.reason("suspended", words("its job is suspended")),
             JobState::Completing => self.reason("completing", words("its job is being cleaned up")),
@@ -169,6 +165,20 @@ impl Work {
         let end = self.end(cause, message);
         end.exit_code = report.exit_code.or_else(|| interrupted.as_ref().and_then(|was| was.exit_code));
         end.signal = interrupted.and_then(|was| was.signal);
+    }
+
+    /// Wakes when its monitor is overdue; what could not be ended is tried again each time that has passed once more.
+    pub(super) fn arm_register(&mut self) {
+        let record = &self.step.session.record;
+        let Some(since) = record.job.as_ref().and_then(|job| job.running_since) else { return };
+        let register = record.rules.register;
+        let mut at = since.after(register);
+        if self.has_wish() && at <= self.now && !register.is_zero() {
+            let passed = self.now.since(since).as_nanos() / register.as_nanos();
+            let times = u32::try_from(passed).unwrap_or(u32::MAX).saturating_add(1);
+            at = since.after(register.saturating_mul(times));
+        }
+        self.effect(Effect::Wake { at, due: Due::Register });
     }
 
     pub(super) fn due_register(&mut self) {

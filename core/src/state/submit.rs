@@ -153,14 +153,6 @@ impl Work {
         self.effect(Effect::Wake { at: give_up, due: Due::Queue });
     }
 
-    fn arm_register(&mut self) {
-        let record = &self.step.session.record;
-        if let Some(since) = record.job.as_ref().and_then(|job| job.running_since) {
-            let at = since.after(record.rules.register);
-            self.effect(Effect::Wake { at, due: Due::Register });
-        }
-    }
-
     pub(super) fn progress(&mut self, text: &str) {
         let preparing = matches!(self.stage(), Stage::Pending { phase: Phase::Preparing, .. });
         if preparing && !self.has_wish() {

@@ -366,6 +366,11 @@ fn what_could_not_be_ended_stays_said_and_is_tried_again_once_it_runs() {
     let again = step(&session, &Event::Due(Due::Register), at(10_000));
     assert_eq!(again.session.record.state(), State::Pending, "its job would run on, and nobody would know");
     assert!(again.effects.contains(&Effect::Terminate { mode: Mode::Stop }));
+    // Not with each answer of the scheduler, but each time that it is overdue once more.
+    let told = step(&again.session, &reported(JobState::Running), at(10_000));
+    let latest = at(10_000).after(again.session.record.rules.register);
+    let is_later = |effect: &Effect| matches!(effect, Effect::Wake { at: next, due: Due::Register } if *next > at(10_000) && *next <= latest);
+    assert!(told.effects.iter().any(is_later), "{:?}", told.effects);
     let ended = follow(again.session, &[hook_answered(Mode::Stop, Ok(()))]).0;
     assert_eq!((end(&ended).cause, end(&ended).stopped_by), (EndCause::Terminated, Some(StoppedBy::Hook)));
 }
