@@ -23,6 +23,9 @@ use super::spec::LABEL;
 /// Between two attempts, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
+/// What happens to a container when its job is over; Podman has words of its own.
+const OVER: [&str; 4] = ["die", "died", "destroy", "remove"];
+
 /// Listens for as long as it is polled.
 pub(super) async fn watch(engine: &Engine, heard: &mpsc::UnboundedSender<Heard>) {
     let mut pause = PAUSES.0;
@@ -48,7 +51,8 @@ async fn now(engine: &Engine) -> Option<String> {
 
 /// Until the connection breaks.
 async fn listen(engine: &Engine, since: String, heard: &mpsc::UnboundedSender<Heard>) {
-    let filters = serde_json::json!({ "type": ["container"], "label": [LABEL] }).to_string();
+    // Not by label: Podman takes one without a value for none at all.
+    let filters = serde_json::json!({ "type": ["container"], "event": OVER }).to_string();
     let query = [("since", since.as_str()), ("filters", filters.as_str())];
     let events = match raw::ask(engine, "/events", &query).await {
         Ok(body) => raw::lines(body),
@@ -72,11 +76,8 @@ async fn listen(engine: &Engine, since: String, heard: &mpsc::UnboundedSender<He
 
 /// The job that may be over: a container's label is its session, and that is its name.
 fn over(event: EventMessage) -> Option<String> {
-    match event.action?.as_str() {
-        // Podman has words of its own.
-        "die" | "died" | "destroy" | "remove" => event.actor?.attributes?.remove(LABEL),
-        _ => None,
-    }
+    let is_over = OVER.contains(&event.action?.as_str());
+    event.actor?.attributes?.remove(LABEL).filter(|_| is_over)
 }
 
 #[cfg(test)]
