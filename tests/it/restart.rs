@@ -24,6 +24,30 @@ fn sigterm_exits_0_soon_and_touches_no_session() {
 }
 
 #[test]
+fn a_stop_waits_for_nobodys_waiting() {
+    let mut launcher = Launcher::with(&Template::queueing("queue"));
+    let id = launcher.start_session(&json!({"template": "queue"}));
+    launcher.queued(&id);
+    let http = launcher.http();
+    std::thread::scope(|scope| {
+        let shown = scope.spawn(|| http.get(&format!("/sessions/{id}?wait=ended&timeout=60s")));
+        let started = scope.spawn(|| {
+            http.post("/sessions?wait=running&timeout=60s", &json!({"template": "queue", "name": "second"}))
+        });
+        until("the second one", Duration::from_secs(10), || {
+            let second = launcher.http().get("/sessions?name=second").expect(200);
+            Probe::when(second["items"][0]["phase"] == "submitted", (), || second.to_string())
+        });
+        let (code, took) = launcher.stop();
+        assert_eq!(code, 0);
+        assert!(took < Duration::from_secs(4), "{took:?}");
+        let (shown, started) = (shown.join().expect("no panic"), started.join().expect("no panic"));
+        assert_eq!(shown.expect(200)["state"], "pending", "{shown}");
+        assert_eq!(started.expect(201)["name"], "second", "{started}");
+    });
+}
+
+#[test]
 fn sigterm_with_hanging_hooks_and_open_streams_still_exits_in_15_s() {
     let template = Template::working("stuck").hook("submit", HANG).toml("[timeouts]\nsubmit = \"10m\"\n");
     let mut launcher = Launcher::with(&template);

@@ -7,12 +7,13 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
+use wharf_core::actor::Actor;
 use wharf_core::{ListFilter, WaitFor};
 use wharf_protocol::api::{
     DisconnectRequest, Disconnected, ExtendRequest, Extended, HistoryEntry, OpenStream, Page, ParamsAnswer,
     PurgeRequest, StartRequest, TerminateRequest,
 };
-use wharf_protocol::{Problem, Session, State as SessionState};
+use wharf_protocol::{Problem, Session, SessionId, State as SessionState};
 
 use crate::App;
 use crate::extract::{Body, Id, Query};
@@ -37,6 +38,21 @@ fn waiting(query: &mut Query) -> Result<Option<(WaitFor, Duration)>, Problem> {
     let timeout = query.duration("timeout")?.unwrap_or(Duration::from_secs(30)).min(MOST_WAIT);
     let wrong = || Problem::field("wait", "has to be submitted, running or ended");
     query.one("wait").map(|word| Ok((wait_for(&word).ok_or_else(wrong)?, timeout))).transpose()
+}
+
+/// The session when it has come so far, or as it is: at the timeout, and when the launcher stops, which waits for nobody's
+/// waiting.
+async fn waited(
+    app: &App,
+    actor: &Actor,
+    id: &SessionId,
+    what: WaitFor,
+    timeout: Duration,
+) -> Result<Session, Problem> {
+    tokio::select! {
+        session = app.launcher.wait(actor, id, what, timeout) => session,
+        () = app.stop.cancelled() => app.launcher.get(actor, id).await,
+    }
 }
 
 fn states(query: &mut Query) -> Result<Vec<SessionState>, Problem> {
@@ -113,8 +129,7 @@ pub(super) async fn start(
     let session = match waiting {
         // It has been started, whatever becomes of it meanwhile.
         Some((what, timeout)) => {
-            let waited = app.launcher.wait(actor, &started.session.id, what, timeout).await;
-            waited.unwrap_or(started.session)
+            waited(&app, actor, &started.session.id, what, timeout).await.unwrap_or(started.session)
         }
         None => started.session,
     };
@@ -137,7 +152,7 @@ pub(super) async fn show(
     query.finish()?;
     Ok(Json(match waiting {
         None => app.launcher.get(actor, &id).await?,
-        Some((what, timeout)) => app.launcher.wait(actor, &id, what, timeout).await?,
+        Some((what, timeout)) => waited(&app, actor, &id, what, timeout).await?,
     }))
 }
 
