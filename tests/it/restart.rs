@@ -24,6 +24,22 @@ fn sigterm_exits_0_soon_and_touches_no_session() {
 }
 
 #[test]
+fn who_waits_so_long_waits_no_longer_when_the_launcher_goes() {
+    let mut launcher = Launcher::start();
+    let id = launcher.run_session("shell", &["sleep", "1000"]);
+    let mut waiting = launcher.home().command(&["wait", &id, "--for", "ended", "--timeout", "3s"]);
+    let began = std::time::Instant::now();
+    let mut waiting = waiting.spawn().expect("the program is there");
+    wait::pause(Duration::from_secs(1));
+    launcher.kill9();
+    let code = waiting.wait().expect("a child of ours").code();
+    assert_eq!(code, Some(7));
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    launcher.restart();
+    launcher.terminate(&id, "10s");
+}
+
+#[test]
 fn a_stop_waits_for_nobodys_waiting() {
     let mut launcher = Launcher::with(&Template::queueing("queue"));
     let id = launcher.start_session(&json!({"template": "queue"}));

@@ -84,8 +84,12 @@ pub(super) async fn until(
         let reply = match answer {
             Ok(reply) => reply,
             // A launcher that was there is restarting: sessions go on meanwhile, and so does waiting for them.
-            Err(failure) if is_away(&failure) && heard.is_some_and(|at| at.elapsed() < AWAY) => {
-                tokio::time::sleep(PAUSE).await;
+            Err(failure)
+                if is_away(&failure)
+                    && heard.is_some_and(|at| at.elapsed() < AWAY)
+                    && left.is_none_or(|left| !left.is_zero()) =>
+            {
+                tokio::time::sleep(left.map_or(PAUSE, |left| left.min(PAUSE))).await;
                 continue;
             }
             Err(failure) => return Err(failure),
