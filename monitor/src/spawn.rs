@@ -65,10 +65,7 @@ pub(crate) fn start(
     let (name, arguments) = argv.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     let mut program = Command::new(name);
     program.args(arguments).env_clear().envs(env);
-    // They speak of whoever started the monitor, and where that was.
-    program.env_remove("PWD").env_remove("OLDPWD");
     if let Some(cwd) = cwd {
-        program.env("PWD", cwd);
         // Asked first: the failed spawn does not tell which of the two is missing.
         if let Err(error) = std::fs::read_dir(cwd).map(drop)
             && error.kind() != io::ErrorKind::PermissionDenied

@@ -150,8 +150,8 @@ async fn orphan(monitor: Arc<Monitor>) {
 }
 
 fn environment(bootstrap: &Bootstrap) -> Environment {
-    // However the job was started: a launcher's token is never the command's.
-    let own = ["WHARF_JOB_ID", "WHARF_TOKEN", endpoint::SOCKET];
+    // However the job was started: a launcher's token is never the command's, and where a script had been is no place of it.
+    let own = ["WHARF_JOB_ID", "WHARF_TOKEN", "PWD", "OLDPWD", endpoint::SOCKET];
     let mut env: Environment =
         std::env::vars_os().filter(|(name, _)| !own.iter().any(|own| name == own)).collect();
     if bootstrap.tty {

@@ -144,7 +144,6 @@ impl Terminal {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let first = waiting.first();
-            let is_blocked = first.is_some();
             let typed = async {
                 match &first {
                     Some(first) => self.pty.write(first).await,
@@ -167,7 +166,7 @@ impl Terminal {
                     Ok(count) => waiting.took(count),
                     Err(_) => return,
                 },
-                _ = look.tick(), if is_blocked && !waiting.has_room() => if reader.is_over() {
+                _ = look.tick(), if !waiting.has_room() => if reader.is_over() {
                     return;
                 },
             }

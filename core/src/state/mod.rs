@@ -8,12 +8,13 @@
 //!
 //! No clock, no I/O, no waiting, and no `_` arm over states: a new event does not compile until every state
 //! answers it. The caller writes the new record down *before* it carries out the effects, and each effect but
-//! `Submit` may be carried out twice. `submit`, `job`, `monitor` and `terminate` hold one family of events each.
+//! `Submit` may be carried out twice. `submit`, `job`, `monitor`, `terminate` and `edit` hold a family of events each.
 //!
 //! Must not: decide who may ask (that is [`crate::actor`]) or whether a monitor is genuine (`crate::fence`).
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod edit;
 mod job;
 #[cfg(test)]
 mod lifecycle;
@@ -441,63 +442,6 @@ impl Work {
                 self.arm_shares();
             }
             Due::Limit => self.due_limit(),
-        }
-    }
-
-    /// Wakes up when the next share is over: there is one alarm for them all.
-    fn arm_shares(&mut self) {
-        let now = self.now;
-        let ends = self.record().shares.iter().filter_map(|share| share.expires_at);
-        if let Some(at) = ends.filter(|at| *at > now).min() {
-            self.effect(Effect::Wake { at, due: Due::Share });
-        }
-    }
-
-    fn edit(&mut self, by: &str, edit: &Edit) {
-        match edit {
-            Edit::Params { was, params } => {
-                let record = self.record();
-                if record.params_rev != *was || record.params == *params {
-                    return;
-                }
-                record.params = params.clone();
-                record.params_rev += 1;
-                self.note("params", by, "parameters changed");
-                self.effect(Effect::PushSnapshot);
-                self.effect(Effect::Tell(Hook::OnParams));
-            }
-            Edit::Share(share) => {
-                let record = self.record();
-                record.shares.retain(|old| share.grantee == "link" || old.grantee != share.grantee);
-                record.shares.push(share.clone());
-                self.note("shared", by, format!("with {}", share.grantee));
-                self.arm_shares();
-                self.effect(Effect::PushSnapshot);
-                self.effect(Effect::ReviewStreams);
-            }
-            Edit::Unshare(id) => {
-                let record = self.record();
-                let before = record.shares.len();
-                record.shares.retain(|share| share.id != *id);
-                if record.shares.len() == before {
-                    return;
-                }
-                record.withdrawn.push(id.clone());
-                self.note("unshared", by, "a share was withdrawn");
-                self.effect(Effect::PushSnapshot);
-                self.effect(Effect::ReviewStreams);
-            }
-            Edit::Extend(until) => {
-                if let Some(job) = &mut self.record().job {
-                    job.ends_at = Some(*until);
-                    self.note("extended", by, format!("its job may run until {until}"));
-                    self.arm_limit();
-                }
-            }
-            Edit::Refresh => {
-                self.step.touch = true;
-                self.effect(Effect::PushSnapshot);
-            }
         }
     }
 }

@@ -83,13 +83,15 @@ async fn the_command_has_its_own_environment_directory_and_empty_input() {
 
 #[tokio::test]
 async fn marks_of_a_hook_do_not_reach_the_session() {
-    let place = Place::new(&["sleep", "1000"]);
+    let place = Place::new(&["sleep", "1000"])
+        .with(|bootstrap| drop(bootstrap.env.insert("OLDPWD".to_owned(), "/of/the/user".to_owned())));
     let job =
         place.run_with(|program| program.envs(MARKS.map(|mark| (mark, "x"))).env("PWD", "/of/the/hook"));
     let link = place.link().await;
     let command = environment(i32::try_from(link.hello.pid.unwrap()).unwrap());
     assert!(command.iter().any(|line| line.starts_with("WHARF_SESSION_ID=")), "{command:?}");
     assert!(!command.iter().any(|line| line.contains("/of/the/hook")), "{command:?}");
+    assert!(command.iter().any(|line| line == "OLDPWD=/of/the/user"), "what is asked for stays: {command:?}");
     assert_eq!(marks(&command), Vec::<&String>::new());
     assert_eq!(marks(&environment(job.pid())), Vec::<&String>::new());
 }
